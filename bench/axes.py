@@ -1,0 +1,204 @@
+"""The axes of a case: one table of names, types, defaults and allowed values."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+AxisValue = str | int | float | bool | None
+
+NONE_WORDS = ("none", "null")
+"""How TOML and the command line, which have no null, write an absent value."""
+
+LARGEST = 2**63 - 1
+"""The largest whole number that TOML and every database can hold."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One parameter of a case.
+
+    `kind` is the Python type of a value: str, bool, int with its `minimum`, or float, which is always above 0;
+    `default` is None where absence means something (see `text`) or where every grid must say it (`required`).
+    """
+
+    name: str
+    kind: type
+    default: AxisValue
+    text: str
+    allowed: tuple[str, ...] = ()
+    minimum: int = 0
+    optional: bool = False
+    required: bool = False
+
+    def describe(self) -> str:
+        """Returns the values that this axis takes, in words."""
+        if self.allowed:
+            words = " | ".join(self.allowed)
+        elif self.kind is bool:
+            words = "true | false"
+        elif self.kind is str:
+            words = "a word"
+        else:
+            words = f"a whole number >= {self.minimum}" if self.kind is int else "a number > 0"
+        return f"{words} | none" if self.optional else words
+
+    def parse(self, value: object) -> AxisValue:
+        """Returns the value in this axis' own type, so that 1, 1.0 and "1" make the same case.
+
+        Raises:
+            InputError: the value is of another type or out of range.
+        """
+        absent = isinstance(value, str) and value.lower() in NONE_WORDS and value not in self.allowed
+        if value is None or absent:
+            if self.optional:
+                return None
+            raise self._complaint(value)
+        parsed = self._word(value) if self.kind in (str, bool) else self._number(value)
+        if self.allowed and parsed not in self.allowed:
+            raise InputError(f"{self.name}: {unknown('value', str(parsed), self.allowed)}")
+        return parsed
+
+    def _word(self, value: object) -> str | bool:
+        """Returns the value of an axis of words or of true and false."""
+        if self.kind is str and isinstance(value, str) and value:
+            return value
+        if self.kind is bool and isinstance(value, bool):
+            return value
+        if self.kind is bool and isinstance(value, str) and value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        raise self._complaint(value)
+
+    def _number(self, value: object) -> int | float:
+        """Returns the value of an axis of numbers, without rounding anything away."""
+        number = _read_number(value)
+        if number is None:
+            raise self._complaint(value)
+        if LARGEST < number < math.inf:
+            raise InputError(f"{self.name} = {value!r}: takes {self.describe()}, below 2^63")
+        if self.kind is float and 0 < number < math.inf:
+            return float(number)
+        if self.kind is int and number >= self.minimum and number % 1 == 0:
+            return int(number)
+        raise self._complaint(value)
+
+    def _complaint(self, value: object) -> InputError:
+        """Returns the error for a value of another type or out of range."""
+        return InputError(f"{self.name} = {value!r}: takes {self.describe()}")
+
+
+def _read_number(value: object) -> int | float | None:
+    """Returns a number as it is or as it is written, None where it is none; whole ones are exact."""
+    if isinstance(value, str):
+        for kind in (int, float):
+            with suppress(ValueError):
+                return kind(value)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+AXES: dict[str, Axis] = {
+    axis.name: axis
+    for axis in (
+        Axis("layer", str, None, "which layer (see `list layers`)", required=True),
+        Axis("backend", str, None, "how the same function is computed; each layer has its own"),
+        Axis("num_experts", int, None, "number of experts E", minimum=1, required=True),
+        Axis("slots_per_expert", int, None, "slots of one expert P (soft)", minimum=1, required=True),
+        Axis("top_k", int, 2, "experts chosen per token K (token_choice)", minimum=1),
+        Axis(
+            "capacity_factor",
+            float,
+            1.0,
+            "room per expert over its even share; none = dropless",
+            optional=True,
+        ),
+        Axis("group_size", int, None, "tokens routed together; none = one sequence", minimum=1, optional=True),
+        Axis("batch_priority", bool, False, "confident tokens take places first"),  # noqa: FBT003
+        Axis("renormalize", bool, False, "the chosen gates sum to one"),  # noqa: FBT003
+        Axis("capacity_rounding", str, "round", "how the capacity is rounded", allowed=("round", "ceil4")),
+        Axis("normalize", str, "logits", "what the L2 norm is for (soft)", allowed=("logits", "tokens", "none")),
+        Axis("activation", str, "gelu", "activation of the experts", allowed=("gelu",)),
+        Axis("batch_size", int, 1, "sequences per call", minimum=1),
+        Axis("seq_len", int, 196, "tokens per sequence", minimum=1),
+        Axis("d_model", int, 384, "width of a token", minimum=1),
+        Axis("d_ff", int, 1536, "hidden width of an expert", minimum=1),
+        Axis("dtype", str, "float32", "number format", allowed=("float32", "bfloat16", "float16")),
+        Axis(
+            "device",
+            str,
+            "auto",
+            "where it runs; auto = cuda if there is one",
+            allowed=("auto", "cpu", "cuda"),
+        ),
+        Axis("mode", str, "forward", "what one call does", allowed=("forward", "forward_backward")),
+        Axis("launch", str, "eager", "how kernels are launched", allowed=("eager",)),
+        Axis(
+            "cache",
+            str,
+            "hot",
+            "caches before a call: hot = as the last call left them",
+            allowed=("hot", "cold"),
+        ),
+        Axis("input", str, "photo", "tokens: photo | gaussian | skewed[:exponent]"),
+        Axis(
+            "threads",
+            int,
+            None,
+            "CPU threads; none = all that this process may use",
+            minimum=1,
+            optional=True,
+        ),
+        Axis("seed", int, 0, "seed of weights and tokens", minimum=0),
+    )
+}
+
+COMMON = (
+    "batch_size",
+    "seq_len",
+    "d_model",
+    "d_ff",
+    "dtype",
+    "device",
+    "mode",
+    "launch",
+    "cache",
+    "input",
+    "threads",
+    "seed",
+)
+"""Axes that every layer takes."""
+
+
+def parse_axis(name: str, value: object) -> AxisValue:
+    """Returns the value of the named axis in its own type.
+
+    Raises:
+        InputError: there is no such axis, or it does not take this value.
+    """
+    axis = AXES.get(name)
+    if axis is None:
+        raise InputError(unknown("axis", name, AXES))
+    return axis.parse(value)
+
+
+def show_value(value: AxisValue) -> str:
+    """Returns an axis' value as people and the command line write it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)
+
+
+def label(axes: Mapping[str, AxisValue], names: tuple[str, ...] | list[str]) -> str:
+    """Returns `name=value` pairs of those axes that the case has, in the order given."""
+    return " ".join(f"{name}={show_value(axes[name])}" for name in names if name in axes)

@@ -1,0 +1,64 @@
+"""The command line: a group and one file per command; nothing heavy is imported before a command's body runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from bench import __version__
+from bench.cli.baseline import baseline
+from bench.cli.compare import compare
+from bench.cli.doctor import doctor
+from bench.cli.export import export
+from bench.cli.listing import list_things
+from bench.cli.plan import plan
+from bench.cli.report import report
+from bench.cli.run import run
+from bench.cli.show import show
+from bench.errors import BenchError, Exit
+
+EPILOG = (
+    "Exit codes: 0 fine; 1 the answer is 'worse'; 2 bad input; 3 cases failed or are missing; 4 the runs are not"
+    " comparable; 130 interrupted."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
+@click.version_option(__version__, prog_name="softmoe-bench")
+def group() -> None:
+    """Measures Mixture-of-Experts layers on this device: soft and sparse, over experts, slots and batch sizes."""
+
+
+for command in (run, plan, show, compare, baseline, report, export, list_things, doctor):
+    group.add_command(command)
+
+
+def main() -> None:
+    """Runs the command line and turns what can go wrong for a user into one line and an exit code."""
+    try:
+        code = group(standalone_mode=False)
+    except BenchError as error:
+        _complain(str(error))
+        code = error.exit_code
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = Exit.BAD_INPUT
+    except (click.Abort, KeyboardInterrupt):
+        _complain("interrupted")
+        code = Exit.INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = Exit.OK
+    sys.exit(int(code or 0))
+
+
+def _complain(text: str) -> None:
+    """Writes one line for the user."""
+    click.echo(f"softmoe-bench: {' '.join(text.split())}", err=True)
+
+
+__all__ = ["group", "main"]

@@ -1,0 +1,47 @@
+"""From the words of `run` and `plan` to a grid, its overrides and layers from outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bench.grid import Grid, GridValue
+    from bench.layers import Layer
+    from bench.plan import Plan
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user asked to measure, checked as far as it can be without a worker."""
+
+    grid: Grid
+    overrides: Mapping[str, tuple[GridValue, ...]]
+    extra_layers: Sequence[tuple[str, Layer]]
+
+    def plan(self, devices: Sequence[str]) -> Plan:
+        """Returns the plan on a machine that has these devices."""
+        from bench import plan  # noqa: PLC0415
+
+        return plan.make(self.grid, overrides=self.overrides, extra_layers=self.extra_layers, devices=devices)
+
+
+def understand(grid_name: str, settings: Sequence[str], layers: Sequence[str]) -> Asked:
+    """Returns what the words mean.
+
+    Raises:
+        InputError: an unknown grid, axis, value or layer.
+    """
+    from bench import grid  # noqa: PLC0415
+    from bench.layers import outside  # noqa: PLC0415
+
+    extra = []
+    for word in layers:
+        like, equals, target = word.rpartition("=")
+        name = like if equals else "soft"
+        extra.append((name, outside(target, like=name)))
+    asked = Asked(grid.load(grid_name), grid.parse_settings(settings), extra)
+    asked.plan(("cpu", "cuda"))
+    return asked

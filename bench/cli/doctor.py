@@ -1,0 +1,44 @@
+"""`softmoe-bench doctor`: what machine this is, what can be measured on it, what cannot and why."""
+
+from __future__ import annotations
+
+import click
+
+from bench.cli.options import json_option
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> None:  # noqa: FBT001  (click passes flags by name)
+    """Say what machine this is, what can be measured on it, and what cannot and why."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from bench import environment, executors  # noqa: PLC0415
+    from bench.cli import answer  # noqa: PLC0415
+    from bench.errors import WorkerError  # noqa: PLC0415
+    from bench.measurable import Finding, measurable  # noqa: PLC0415
+    from bench.run import comparable_facts  # noqa: PLC0415
+
+    facts = dict(environment.comparable_facts())
+    with executors.make("isolated") as executor:
+        try:
+            probe = executor.probe([])
+            facts = comparable_facts(probe)
+            worker = Finding("worker process", ok=True, detail=f"starts; devices: {', '.join(probe.devices)}")
+        except WorkerError as error:
+            worker = Finding("worker process", ok=False, detail=str(error), hint="reinstall torch")
+    findings = [worker, *measurable()]
+    versions = environment.package_versions()
+    if as_json:
+        answer.write({"machine": facts, "packages": versions, "findings": [asdict(f) for f in findings]})
+        return
+    click.echo("This machine")
+    for name, value in facts.items():
+        click.echo(f"  {name:<24} {'unknown' if value is None else value}")
+    click.echo("Packages")
+    click.echo("  " + ", ".join(f"{name} {version}" for name, version in versions.items() if version))
+    click.echo("What can be measured")
+    for finding in findings:
+        click.echo(f"  {'yes ' if finding.ok else 'NO  '} {finding.name}: {finding.detail}")
+        if finding.hint and not finding.ok:
+            click.echo(f"       what to do: {finding.hint}")

@@ -1,0 +1,158 @@
+"""`softmoe-bench run`: measure a grid on this machine."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.cli.options import json_option, layer_option, more_settings, set_option, store_option, writable
+from bench.errors import Exit, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.executors import Executor
+    from bench.plan import Plan
+    from bench.records import Run, Settings
+    from bench.store import Store
+
+
+@click.command()
+@click.option("--grid", metavar="NAME|FILE", help="Bundled grid (see `list grids`) or a TOML file.")
+@set_option
+@more_settings
+@layer_option
+@store_option
+@click.option("--name", help="Name of the run (default: the grid's name and a number).")
+@click.option("--repeats", type=click.IntRange(1), help="Fresh processes that time each case (default 5).")
+@click.option("--max-seconds", type=click.FloatRange(0, min_open=True), help="Sampling time per process (default 1).")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), default=300.0, help="End a process after (s).")
+@click.option("--executor", default="isolated", help="isolated | inline (for debuggers).")
+@click.option("--resume", metavar="RUN", help="Go on with a run: measure only what it lacks.")
+@click.option("--report", "report_to", type=click.Path(path_type=Path), help="Write an HTML report at the end.")
+@json_option
+def run(  # noqa: PLR0913, PLR0917  (one argument per option)
+    grid: str | None,
+    settings: tuple[str, ...],
+    more: tuple[str, ...],
+    layers: tuple[str, ...],
+    store: str | None,
+    name: str | None,
+    repeats: int | None,
+    max_seconds: float | None,
+    timeout: float,
+    executor: str,
+    resume: str | None,
+    report_to: Path | None,
+    as_json: bool,  # noqa: FBT001  (click passes flags by name)
+) -> int:
+    """Measure a grid; every finished case is kept at once.
+
+    Further AXIS=VALUE words after the options count as --set.
+    """
+    from bench import executors  # noqa: PLC0415
+
+    if report_to is not None:
+        writable(report_to, "report")
+    options = {"repeats": repeats, "max_seconds": max_seconds, "timeout": timeout}
+    given = {key: value for key, value in options.items() if value is not None}
+    with executors.make(executor) as working:
+        if resume is not None:
+            if grid or settings or more or layers or name:
+                raise InputError("--resume goes on with what the run asked: leave out --grid, --set, --layer, --name")
+            opened, kept, plan, asked = _resume(resume, store, working)
+        elif grid is not None:
+            opened, kept, plan, asked = _start((grid, [*settings, *more], layers), store, name, given, working)
+        else:
+            raise InputError("say what to measure: --grid NAME|FILE (see `softmoe-bench list grids`), or --resume RUN")
+        try:
+            return _measure(opened, kept, plan, asked, working, report_to=report_to, as_json=as_json)
+        finally:
+            opened.close()
+
+
+def _start(
+    words: tuple[str, list[str], tuple[str, ...]],
+    where: str | None,
+    name: str | None,
+    given: Mapping[str, float],
+    executor: Executor,
+) -> tuple[Store, Run, Plan, Settings]:
+    """Returns a new run, kept in the store once everything asked for is known to make sense."""
+    from bench.cli.asking import understand  # noqa: PLC0415
+    from bench.records import Settings  # noqa: PLC0415
+    from bench.run import new_run  # noqa: PLC0415
+    from bench.schema import check  # noqa: PLC0415
+    from bench.store import open_store  # noqa: PLC0415
+
+    asked = understand(*words)
+    check(where)
+    settings = Settings(**{**asked.grid.run, **given})  # type: ignore[arg-type]
+    targets = [layer.target for layer in asked.plan(("cpu", "cuda")).layers]
+    probe = executor.probe(targets)
+    if probe.problems:
+        raise InputError("; ".join(probe.problems))
+    plan = asked.plan(probe.devices)
+    for remark in plan.remarks:
+        click.echo(f"note: {remark}", err=True)
+    store = open_store(where, create=True)
+    command = shlex.join(["softmoe-bench", *sys.argv[1:]])
+    return store, new_run(store, plan, probe, settings, name=name, command=command), plan, settings
+
+
+def _resume(word: str, where: str | None, executor: Executor) -> tuple[Store, Run, Plan, Settings]:
+    """Returns a stored run with the plan and settings it began with."""
+    from bench import grid  # noqa: PLC0415
+    from bench.plan import Plan  # noqa: PLC0415
+    from bench.records import Settings  # noqa: PLC0415
+    from bench.run import check_same_machine  # noqa: PLC0415
+    from bench.store import open_store  # noqa: PLC0415
+
+    store = open_store(where)
+    run = store.find(word)
+    plan = Plan(grid.Grid(run.name, run.description, run.grid), tuple(store.plan(run.id)))
+    probe = executor.probe([layer.target for layer in plan.layers])
+    if probe.problems:
+        raise InputError("; ".join(probe.problems))
+    check_same_machine(run, probe)
+    return store, run, plan, Settings(**run.settings)
+
+
+def _measure(
+    store: Store,
+    run: Run,
+    plan: Plan,
+    settings: Settings,
+    executor: Executor,
+    *,
+    report_to: Path | None,
+    as_json: bool,
+) -> int:
+    """Measures, prints what was found and returns the exit code."""
+    from bench import results  # noqa: PLC0415
+    from bench.cli import answer, terminal  # noqa: PLC0415
+    from bench.cli.progress import progress_for  # noqa: PLC0415
+    from bench.run import execute  # noqa: PLC0415
+
+    with progress_for(sys.stderr, run.name, settings) as progress:
+        summary = execute(plan, executor, store, run, settings, progress)
+    found = results.load(store, store.find(run.id))
+    if as_json:
+        answer.write(answer.of_run(found))
+    else:
+        terminal.show_run(found)
+    if summary.interrupted:
+        click.echo(
+            f"interrupted; everything measured is kept, go on with: softmoe-bench run --resume {run.name}", err=True
+        )
+        return Exit.INTERRUPTED
+    if report_to is not None:
+        from bench import report  # noqa: PLC0415
+
+        report.write([found], report_to)
+        click.echo(f"report: {report_to}", err=True)
+    return Exit.INCOMPLETE if summary.failed else Exit.OK

@@ -1,0 +1,25 @@
+"""`softmoe-bench show`: a stored run once more."""
+
+from __future__ import annotations
+
+import click
+
+from bench.cli.options import json_option, store_option
+
+
+@click.command()
+@click.argument("run", default="latest")
+@store_option
+@json_option
+def show(run: str, store: str | None, as_json: bool) -> None:  # noqa: FBT001  (click passes flags by name)
+    """Show a run (id, prefix, name, latest or baseline:NAME) as `run` did at its end."""
+    from bench import results  # noqa: PLC0415
+    from bench.cli import answer, terminal  # noqa: PLC0415
+    from bench.store import open_store  # noqa: PLC0415
+
+    opened = open_store(store)
+    found = results.load(opened, opened.find(run))
+    if as_json:
+        answer.write(answer.of_run(found))
+    else:
+        terminal.show_run(found)

@@ -1,0 +1,148 @@
+"""Tables for people: at most 100 columns, colours only where a terminal shows them (rich respects NO_COLOR)."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from bench import caveats, units
+from bench.axes import label, show_value
+from bench.compare import Comparison, Comparisons, Verdict
+from bench.records import Status
+
+if TYPE_CHECKING:
+    from bench.results import CaseResult, Figure, RunResults
+    from bench.stats import Interval
+
+WIDTH = 100
+COLOURS = {
+    Verdict.SLOWER: "red",
+    Verdict.FAILED: "red",
+    Verdict.MISSING: "red",
+    Verdict.FASTER: "green",
+    Verdict.UNCLEAR: "yellow",
+}
+
+
+def console() -> Console:
+    """Returns the console that answers are written to; a pipe gets the same width as a terminal."""
+    wide = Console(file=sys.stdout, highlight=False)
+    return Console(file=sys.stdout, highlight=False, width=min(WIDTH, wide.width) if wide.is_terminal else WIDTH)
+
+
+def show_run(found: RunResults) -> None:
+    """Prints a run: one row per case, what failed and why, and the caveats in words."""
+    out = console()
+    varying = [name for name in found.varying() if name != "layer"]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column("layer", no_wrap=True)
+    for name in varying:
+        table.add_column(_short(name), justify="right")
+    for title in ("latency", "tokens/s", "peak mem", "FLOPs"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("notes")
+    marks = _marks(found)
+    for result in found.cases:
+        axes = [show_value(result.case[name]) if name in result.case else "" for name in varying]
+        table.add_row(str(result.case["layer"]), *axes, *_figures(result), _note(result, marks))
+    out.print(table)
+    for code, mark in marks.items():
+        caveat = caveats.TABLE[code]
+        count = sum(any(flag.code == code for flag in result.flags) for result in found.cases)
+        out.print(
+            f"{mark} {caveat.title} ({count} of {len(found.cases)} cases). {caveat.text} {caveat.hint}", markup=False
+        )
+    for result in found.cases:
+        if result.status not in (Status.OK, None):
+            words = result.detail.strip().splitlines() or ["no detail"]
+            line = words[-1] if result.status is Status.ERROR else words[0]
+            out.print(f"{result.status}: {label(result.case, ['layer', *varying])}: {line}", markup=False)
+    counts = ", ".join(
+        f"{found.count(status)} {'not measured' if status is None else status.value}"
+        for status in (*Status, None)
+        if found.count(status)
+    )
+    out.print(
+        f"run {found.run.name} ({found.run.id}), {found.run.state}: {len(found.cases)} cases, {counts}", markup=False
+    )
+
+
+def show_comparison(found: Comparisons) -> None:
+    """Prints a comparison: one row per case, worst first, then what it comes to."""
+    out = console()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for title, side in (("case", "left"), ("base", "right"), ("candidate", "right"), ("ratio", "right")):
+        table.add_column(title, justify="right" if side == "right" else "left")
+    table.add_column("95 % interval", justify="right")
+    table.add_column("verdict")
+    for row in found.rows:
+        table.add_row(*_comparison(row))
+    out.print(table)
+    out.print(
+        f"{found.candidate.run.name} against {found.base.run.name}: ratio of latencies over the reference kernel, one"
+        f" figure per process; slower and faster mean that the whole interval lies beyond {found.threshold:.0%}.",
+        markup=False,
+    )
+    out.print(", ".join(f"{found.count(v)} {v.value}" for v in Verdict if found.count(v)) or "no case", markup=False)
+
+
+def format_interval(interval: Interval | None, digits: int = 2) -> str:
+    """Returns low and high of a ratio."""
+    if interval is None or interval.low is None or interval.high is None:
+        return "–"
+    return f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
+
+
+def _comparison(row: Comparison) -> list[str]:
+    """Returns the cells of one comparison."""
+    sides = ["–" if side is None else units.format_value(side.value, side.unit) for side in (row.base, row.candidate)]
+    ratio = "–" if row.ratio is None else f"{row.ratio.estimate:.2f}"
+    colour = COLOURS.get(row.verdict)
+    word = f"[{colour}]{row.verdict.value}[/{colour}]" if colour else row.verdict.value
+    return [row.name, *sides, ratio, format_interval(row.ratio), f"{word} {row.reason}".strip()]
+
+
+def _figures(result: CaseResult) -> list[str]:
+    """Returns latency with its half width, throughput, memory and FLOPs."""
+    cells = []
+    for metric in ("latency", "throughput", "peak_memory", "flops"):
+        figure = result.figures.get(metric)
+        text = "–" if figure is None else units.format_value(figure.value, figure.unit)
+        cells.append(text + (_spread(figure) if metric == "latency" else ""))
+    cells[1] = cells[1].replace("token/s", "").strip()
+    return cells
+
+
+def _spread(figure: Figure | None) -> str:
+    """Returns half the interval in percent."""
+    width = None if figure is None else figure.interval.half_width
+    return "" if width is None else f" ±{width:.0%}"
+
+
+def _marks(found: RunResults) -> dict[str, str]:
+    """Returns a letter for each caveat that occurs, in the order of their list."""
+    seen = {flag.code for result in found.cases for flag in result.flags}
+    return {code: chr(ord("a") + i) for i, code in enumerate(code for code in caveats.TABLE if code in seen)}
+
+
+def _note(result: CaseResult, marks: dict[str, str]) -> str:
+    """Returns the status if it is not ok, and the letters of the caveats."""
+    letters = "".join(sorted(marks[flag.code] for flag in result.flags))
+    if result.status is Status.OK:
+        return letters
+    return f"{'not measured' if result.status is None else result.status.value} {letters}".strip()
+
+
+def _short(name: str) -> str:
+    """Returns an axis' name for a narrow column."""
+    short = {
+        "num_experts": "experts",
+        "slots_per_expert": "slots",
+        "batch_size": "batch",
+        "capacity_factor": "capacity",
+    }
+    return short.get(name, name)

@@ -1,0 +1,143 @@
+"""The GPUs of this machine as NVML describes them; NVML is a parameter, so that a test brings its own GPU."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bench.environment import GIB, Fact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# CUDA C++ Programming Guide, throughput of arithmetic instructions: 32-bit floating-point lanes of one SM
+_LANES_64, _LANES_128 = ("6.0", "7.0", "7.2", "7.5", "8.0"), ("6.1", "6.2", "8.6", "8.7", "8.9")
+_NVML_CLOCK_SM = 1
+
+
+class Nvml(Protocol):
+    """What is used of the pynvml module: its functions by their NVML names. A fake may have only some of them."""
+
+    NVMLError: type[Exception]
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """The NVML function of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU as NVML describes it, in base units; None is what this device or driver does not tell.
+
+    `other_processes` are the ids of processes on it other than this one, as the driver's host numbers them.
+    """
+
+    index: int
+    name: str | None = None
+    memory_bytes: int | None = None
+    driver: str | None = None
+    compute_capability: str | None = None
+    sm_count: int | None = None
+    clock_hz: float | None = None
+    max_clock_hz: float | None = None
+    power_limit_w: float | None = None
+    energy_counter: bool = False
+    mig_enabled: bool | None = None
+    other_processes: tuple[int, ...] | None = None
+
+    def comparable_facts(self) -> dict[str, Fact]:
+        """What must agree for two runs on a GPU to be compared; memory to whole GiB, only the driver's major."""
+        return {
+            "gpu": self.name,
+            "gpu_memory_bytes": None if self.memory_bytes is None else round(self.memory_bytes / GIB) * GIB,
+            "gpu_sm_count": self.sm_count,
+            "gpu_compute_capability": self.compute_capability,
+            "gpu_driver_major": None if self.driver is None else self.driver.partition(".")[0],
+        }
+
+
+def gpus(nvml: Nvml | None = None) -> list[Gpu]:
+    """The GPUs of this machine; empty where there is none or NVML is missing, and `nvml_status` says why."""
+    with _session(nvml) as (library, _):
+        if library is None:
+            return []
+        return [_gpu(library, index) for index in range(_ask(library, "nvmlDeviceGetCount") or 0)]
+
+
+def nvml_status(nvml: Nvml | None = None) -> str:
+    """The word "ok", or why no GPU can be read."""
+    with _session(nvml) as (library, reason):
+        if library is None:
+            return reason
+        return "ok" if _ask(library, "nvmlDeviceGetCount") else "the NVIDIA driver sees no GPU"
+
+
+@contextmanager
+def _session(nvml: Nvml | None) -> Iterator[tuple[Nvml | None, str]]:
+    """NVML between its init and shutdown, or None and the reason."""
+    if nvml is None:
+        try:
+            import pynvml  # noqa: PLC0415 - only where a GPU is asked for
+        except ImportError:
+            yield None, "the Python bindings of NVML are missing (pip install nvidia-ml-py)"
+            return
+        nvml = pynvml
+    try:
+        nvml.nvmlInit()
+    except (nvml.NVMLError, OSError) as error:
+        yield None, f"NVML cannot start: {error}"
+        return
+    try:
+        yield nvml, ""
+    finally:
+        _ask(nvml, "nvmlShutdown")
+
+
+def _ask(nvml: Nvml, function: str, *arguments: object) -> Any:  # noqa: ANN401 - NVML answers with many types
+    """NVML's answer, or None where this device, driver or binding does not know the question."""
+    try:
+        answer = getattr(nvml, function)(*arguments)
+    except (nvml.NVMLError, AttributeError):
+        return None
+    return answer.decode() if isinstance(answer, bytes) else answer
+
+
+def _gpu(nvml: Nvml, index: int) -> Gpu:
+    handle = _ask(nvml, "nvmlDeviceGetHandleByIndex", index)
+    if handle is None:
+        return Gpu(index)
+    memory = _ask(nvml, "nvmlDeviceGetMemoryInfo", handle)
+    version = _ask(nvml, "nvmlDeviceGetCudaComputeCapability", handle)
+    capability = None if version is None else ".".join(str(part) for part in version)
+    clock = _ask(nvml, "nvmlDeviceGetClockInfo", handle, _NVML_CLOCK_SM)
+    max_clock = _ask(nvml, "nvmlDeviceGetMaxClockInfo", handle, _NVML_CLOCK_SM)
+    milliwatts = _ask(nvml, "nvmlDeviceGetEnforcedPowerLimit", handle)
+    mig = _ask(nvml, "nvmlDeviceGetMigMode", handle)
+    kinds = ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses")
+    lists = [found for kind in kinds if (found := _ask(nvml, kind, handle)) is not None]
+    others = {process.pid for found in lists for process in found} - {os.getpid()}
+    return Gpu(
+        index,
+        name=_ask(nvml, "nvmlDeviceGetName", handle),
+        memory_bytes=None if memory is None else int(memory.total),
+        driver=_ask(nvml, "nvmlSystemGetDriverVersion"),
+        compute_capability=capability,
+        sm_count=sm_count(_ask(nvml, "nvmlDeviceGetNumGpuCores", handle), capability),
+        clock_hz=None if clock is None else clock * 1e6,
+        max_clock_hz=None if max_clock is None else max_clock * 1e6,
+        power_limit_w=None if milliwatts is None else milliwatts / 1e3,
+        energy_counter=_ask(nvml, "nvmlDeviceGetTotalEnergyConsumption", handle) is not None,
+        mig_enabled=None if mig is None else bool(mig[0]),
+        other_processes=tuple(sorted(others)) if lists else None,
+    )
+
+
+def sm_count(cores: int | None, compute_capability: str | None) -> int | None:
+    """Streaming multiprocessors: NVML counts 32-bit lanes, an architecture has 64 or 128 of them in each; else None."""
+    if cores is None or compute_capability is None:
+        return None
+    if compute_capability in _LANES_64:
+        return cores // 64
+    newer = float(compute_capability) >= 9.0
+    return cores // 128 if newer or compute_capability in _LANES_128 else None

@@ -1,0 +1,241 @@
+"""A grid becomes an ordered list of cases with stable ids, skips with reasons, and an estimate; pure."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from bench import grid as grids
+from bench import inputs, layers
+from bench.axes import AXES, AxisValue, show_value
+from bench.errors import InputError, unknown
+from bench.records import INSPECTION, Case, Planned, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from bench.grid import Grid, GridValue, Sweep
+    from bench.layers import Layer
+    from bench.records import Settings
+
+SECONDS_BESIDE_TIMING = 0.7
+"""What a process costs beside its timed samples (start, weights, tokens, warm-up); only for the estimate shown."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do: every case of the grid in order, and remarks on what the overrides left out."""
+
+    grid: Grid
+    cases: tuple[Planned, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers of the cases that will be measured."""
+        return list({str(case["layer"]): layers.of_case(case) for case in self.runnable}.values())
+
+    @property
+    def runnable(self) -> list[Case]:
+        """The cases that will be measured."""
+        return [planned.case for planned in self.cases if planned.skip is None]
+
+    def rounds(self, repeats: int, seed: int) -> Iterator[tuple[int, list[Case]]]:
+        """Yields repeat number and order of the cases: the inspection, then timed rounds, each shuffled anew.
+
+        Rounds over all cases keep a drift of the machine from falling on one case.
+        """
+        yield INSPECTION, self.runnable
+        for repeat in range(1, repeats + 1):
+            order = self.runnable
+            random.Random(f"{seed}/{repeat}").shuffle(order)  # noqa: S311  (an order, not a secret)
+            yield repeat, order
+
+    def estimated_seconds(self, repeats: int, max_seconds: float) -> float:
+        """Returns about how long the run will take at most, inspection included."""
+        return len(self.runnable) * (repeats + 1) * (max_seconds + SECONDS_BESIDE_TIMING)
+
+
+def task(case: Case, repeat: int, settings: Settings) -> Task:
+    """Returns what a worker must know to measure one repeat of a case."""
+    layer = layers.of_case(case)
+    return Task(case, repeat, layer.target, layer.keywords, layer.oracle, settings)
+
+
+def make(
+    grid: Grid,
+    *,
+    overrides: Mapping[str, tuple[GridValue, ...]] | None = None,
+    extra_layers: Sequence[tuple[str, Layer]] = (),
+    devices: Sequence[str] = ("cpu",),
+) -> Plan:
+    """Returns the plan of a grid on a machine that has these devices.
+
+    `overrides` replace axes of every sweep whose layer takes them; `extra_layers` are layers from outside, each
+    measured beside the layer that it resembles (pairs of that layer's name and the layer).
+
+    Raises:
+        InputError: a layer, backend or axis that does not exist or that the layer does not take, or no case left.
+    """
+    overrides = dict(overrides or {})
+    wanted_layers = overrides.pop("layer", None)
+    used: list[Layer] = []
+    found: dict[str, Planned] = {}
+    remarks: dict[str, None] = {}
+    for sweep in grid.sweeps:
+        sweep_layers = _layers_of(sweep)
+        _refuse_foreign_axes(sweep, sweep_layers)
+        for known in sweep_layers:
+            for layer in (known, *(extra for like, extra in extra_layers if like == known.name)):
+                if wanted_layers is not None and layer.name not in wanted_layers:
+                    continue
+                used.append(layer)
+                narrowed = _for_layer(sweep, grid, layer, overrides, remarks)
+                for point in grids.expand(narrowed) if narrowed else ():
+                    planned = _planned(layer, point, devices, sweep.where)
+                    found.setdefault(planned.case.id, planned)
+    _check_used(grid, wanted_layers, used, overrides)
+    _check_extra(grid, extra_layers)
+    if not found:
+        reason = next(iter(remarks), "its sweeps and overrides exclude every point")
+        raise InputError(f"grid {grid.name} has no case left: {reason}")
+    reasons = {planned.skip for planned in found.values()}
+    if None not in reasons:
+        raise InputError(f"grid {grid.name} has no case that can be measured: {'; '.join(sorted(map(str, reasons)))}")
+    return Plan(grid, tuple(found.values()), tuple(remarks))
+
+
+def single(layer: str, axes: Mapping[str, object], *, devices: Sequence[str] = ("cpu",)) -> Case:
+    """Returns one case of a layer, axes that are not given at their defaults.
+
+    Raises:
+        InputError: an axis or value that the layer does not take, or a case that has no meaning.
+    """
+    grid = grids.parse({"sweep": [{"layer": layer, **axes}]}, source=layer)
+    cases = make(grid, devices=devices).cases
+    if len(cases) != 1:
+        raise InputError(f"{layer}: one value for each axis, got {len(cases)} cases")
+    return cases[0].case
+
+
+def _for_layer(
+    sweep: Sweep,
+    grid: Grid,
+    layer: Layer,
+    overrides: Mapping[str, tuple[GridValue, ...]],
+    remarks: dict[str, None],
+) -> Sweep | None:
+    """Returns the sweep as one layer sees it, or None where an override leaves the layer out."""
+    merged = {name: _values(name, sweep, grid, layer, overrides) for name in layer.takes}
+    if "backend" in overrides or "backend" in merged:
+        asked = [str(backend) for backend in merged.get("backend", overrides.get("backend", ()))]
+        has = [backend for backend in asked if backend in layer.backends]
+        lacks = [backend for backend in asked if backend not in layer.backends]
+        if lacks and "backend" not in overrides:
+            raise InputError(f"{sweep.where}: layer {layer.name}: {unknown('backend', lacks[0], layer.backends)}")
+        if not has:
+            remarks[f"layer {layer.name} has no backend {', '.join(lacks)} and is left out"] = None
+            return None
+        merged["backend"] = tuple(has)
+    order = [name for name in sweep.axes if name in merged] + [name for name in merged if name not in sweep.axes]
+    zipped = tuple(tuple(name for name in group if name in merged) for group in sweep.zipped)
+    exclude = tuple(rule for rule in sweep.exclude if rule.keys() <= merged.keys())
+    return replace(sweep, axes={name: merged[name] for name in order}, zipped=zipped, exclude=exclude)
+
+
+def _values(
+    name: str, sweep: Sweep, grid: Grid, layer: Layer, overrides: Mapping[str, tuple[GridValue, ...]]
+) -> tuple[GridValue, ...]:
+    """Returns the values of one axis for a layer: the override, else the sweep's, else a default."""
+    if name == "layer":
+        return (layer.name,)
+    if name in overrides:
+        return overrides[name]
+    if name in sweep.axes:
+        return sweep.axes[name]
+    if name in grid.defaults:
+        return (grid.defaults[name],)
+    if name == "backend":
+        return layer.backends[:1]
+    axis = AXES[name]
+    if axis.required:
+        raise InputError(f"{sweep.where}: layer {layer.name} needs {name} = {axis.describe()}")
+    return (axis.default,)
+
+
+def _layers_of(sweep: Sweep) -> list[Layer]:
+    """Returns the layers that a sweep names."""
+    try:
+        return [layers.find(str(name)) for name in sweep.axes["layer"]]
+    except InputError as error:
+        raise InputError(f"{sweep.where}: {error}") from None
+
+
+def _refuse_foreign_axes(sweep: Sweep, named: Sequence[Layer]) -> None:
+    """Refuses axes that a layer does not take, and excluded ones that no layer takes: they would be ignored."""
+    for layer in named:
+        for name in sweep.axes:
+            if name not in layer.takes:
+                takes = ", ".join(layer.takes)
+                raise InputError(f"{sweep.where}: layer {layer.name} does not take the axis {name} (it takes: {takes})")
+    for name in (name for rule in sweep.exclude for name in rule):
+        if not any(name in layer.takes for layer in named):
+            own = ", ".join(layer.name for layer in named)
+            raise InputError(f"{sweep.where}: exclude: the axis {name} is taken by no layer of this sweep ({own})")
+
+
+def _planned(layer: Layer, point: Mapping[str, AxisValue], devices: Sequence[str], where: str) -> Planned:
+    """Returns the case of a point with its device decided, and why it cannot be measured if so."""
+    axes = dict(point)
+    if axes["device"] == "auto":
+        axes["device"] = "cuda" if "cuda" in devices else "cpu"
+    try:
+        kind, exponent = inputs.parse(str(axes["input"]))
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from None
+    axes["input"] = kind if exponent is None else f"{kind}:{show_value(exponent)}"
+    case = Case(axes)
+    if axes["device"] not in devices:
+        return Planned(case, f"this machine has no device {axes['device']}")
+    if axes["device"] == "cuda" and axes["threads"] is not None:
+        return Planned(case, "threads counts CPU threads and means nothing on cuda")
+    return Planned(case, layer.impossible(axes))
+
+
+def _check_used(
+    grid: Grid,
+    wanted: tuple[GridValue, ...] | None,
+    used: Sequence[Layer],
+    overrides: Mapping[str, tuple[GridValue, ...]],
+) -> None:
+    """Refuses overrides that would change nothing."""
+    for name in wanted or ():
+        if name not in [layer.name for layer in used]:
+            try:
+                layers.find(str(name))
+            except InputError as error:
+                raise InputError(f"--set layer={name}: {error}") from None
+            own = sorted({str(value) for sweep in grid.sweeps for value in sweep.axes["layer"]})
+            raise InputError(f"--set layer={name}: grid {grid.name} has only {', '.join(own)}")
+    for name in overrides:
+        if not any(name in layer.takes for layer in used):
+            takers = [layer.name for layer in layers.TABLE.values() if name in layer.takes]
+            raise InputError(
+                f"--set {name}: no layer of grid {grid.name} takes it here (layers that do: {', '.join(takers)})"
+            )
+    has = dict.fromkeys(backend for layer in used for backend in layer.backends)
+    for backend in overrides.get("backend", ()):
+        if backend not in has:
+            raise InputError(f"--set backend={backend}: {unknown('backend', str(backend), has)}")
+
+
+def _check_extra(grid: Grid, extra_layers: Sequence[tuple[str, Layer]]) -> None:
+    """Refuses a layer from outside that resembles none of the grid's: it would not be measured."""
+    own = sorted({str(value) for sweep in grid.sweeps for value in sweep.axes["layer"]})
+    for like, layer in extra_layers:
+        if like not in own:
+            raise InputError(
+                f"--layer {layer.name}: it is measured beside {like}, but grid {grid.name} has only {', '.join(own)}; "
+                f"write --layer LIKE={layer.name} with LIKE one of these"
+            )

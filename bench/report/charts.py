@@ -1,0 +1,230 @@
+"""Charts in rows: one row per case, its name above a bar or a dot, its figure in words at the right.
+
+Names stand above the bars, not beside them, so that long ones fit a telephone; each row is named, so that colour
+alone never carries a meaning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import seaborn as sns
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+from bench import units
+from bench.report import svg
+from bench.report.naming import plain, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from markupsafe import Markup
+    from matplotlib.axes import Axes
+
+WIDTH = 500
+ROW = 35
+NAME_LENGTH = 50
+WHISKER_REACH = 2.0
+"""Whiskers reach at most so many times the largest estimate; longer ones end in an arrow."""
+
+MARKERS = "osD^vPX*h"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture with the words below it."""
+
+    svg: Markup
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a series is drawn: everywhere the same colour and marker."""
+
+    number: int
+
+    @property
+    def colour(self) -> str:
+        """One of the eight colours."""
+        return svg.COLOURS[self.number % len(svg.COLOURS)]
+
+    @property
+    def marker(self) -> str:
+        """One of nine markers, so that colour and marker together repeat only after 72 series."""
+        return MARKERS[self.number % len(MARKERS)]
+
+    @property
+    def dashes(self) -> tuple[float, ...] | str:
+        """Solid for the first eight, dashed for later ones."""
+        return "" if self.number < len(svg.COLOURS) else (3, 1.5)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One figure with its interval, in base units; `hatched` is the second part of a stack."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    look: Look = field(default_factory=lambda: Look(0))
+    hatched: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: a name, its figure in words, and what is drawn."""
+
+    name: str
+    text: str
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The axis of the figures: its title and unit, and a line or band to read them against."""
+
+    title: str
+    unit: str
+    log: bool = False
+    line: float | None = None
+    band: tuple[float, float] | None = None
+
+
+def rows(
+    chart: str, title: str, scale: Scale, data: Sequence[Row], *, stacked: bool = False, legend: Sequence[str] = ()
+) -> Chart:
+    """Returns bars (on a linear scale from zero, stacked if asked) or dots (on a log scale, or several to a row)."""
+    dots = scale.log or (len(legend) > 1 and not stacked)
+    tops = [sum(m.value for m in row.marks) if stacked else max(m.value for m in row.marks) for row in data]
+    factor, label = units.axis_scale(tops, scale.unit)
+    bottom, top = _limits(data, tops, log=scale.log)
+    foot, head = (64 if legend else 42), 30
+    height = head + ROW * len(data) + foot
+    with svg.drawing():
+        figure = svg.canvas(WIDTH, height)
+        axes = figure.add_axes((6 / WIDTH, foot / height, 1 - 18 / WIDTH, ROW * len(data) / height))
+        _scaffold(axes, scale, (bottom / factor, top / factor), len(data))
+        axes.set_xlabel(f"{scale.title} ({label})" if label else scale.title, labelpad=2)
+        clipped = 0
+        for place, row in enumerate(data):
+            centre = place + 0.2
+            axes.text(0, place - 0.22, shorten(plain(row.name), NAME_LENGTH), transform=axes.get_yaxis_transform(),
+                      va="center", ha="left", fontsize=8.5)  # fmt: skip
+            axes.text(1, place - 0.22, row.text, transform=axes.get_yaxis_transform(),
+                      va="center", ha="right", fontsize=8.5)  # fmt: skip
+            (_dots if dots else _bars)(axes, row, centre, factor)
+            clipped += sum(_whisker(axes, mark, centre, factor, (bottom, top)) for mark in row.marks)
+        if legend:
+            axes.legend(handles=_handles(data, legend, dots=dots), loc="upper left", ncols=len(legend),
+                        bbox_to_anchor=(-0.01, -34 / (ROW * len(data))), borderaxespad=0, handlelength=1.4)  # fmt: skip
+        figure.text(6 / WIDTH, 1 - 13 / height, shorten(plain(title), 66), va="center", ha="left", fontsize=9.5,
+                    fontweight="bold")  # fmt: skip
+        words = "; ".join(f"{plain(row.name)}: {row.text}" for row in data)
+        picture = svg.inline(figure, chart, plain(title), f"{scale.title} in rows. {words}.")
+    return Chart(picture, beyond(clipped))
+
+
+def beyond(clipped: int) -> str:
+    """Returns what to say of intervals that do not fit a chart."""
+    if not clipped:
+        return ""
+    which = "An arrow marks an interval that reaches" if clipped == 1 else "Arrows mark intervals that reach"
+    return f"{which} beyond the chart; the table of all figures has its ends."
+
+
+def _limits(data: Sequence[Row], tops: Sequence[float], *, log: bool) -> tuple[float, float]:
+    """Returns the ends of the axis: room for estimates, and for intervals unless they dwarf them."""
+    largest = max(tops, default=0.0)
+    highs = [m.high for row in data for m in row.marks if m.high is not None]
+    if not log:
+        return 0.0, max(largest * 1.06, min(max(highs, default=0.0) * 1.03, largest * WHISKER_REACH)) or 1.0
+    values = [m.value for row in data for m in row.marks if m.value > 0]
+    lows = [m.low for row in data for m in row.marks if m.low is not None and m.low > 0]
+    low, high = min(values, default=1.0), max(values, default=1.0)
+    return min(low / 1.25, max(min(lows, default=low) / 1.05, low / 4)), max(
+        high * 1.25, min(max(highs, default=high) * 1.05, high * 4)
+    )
+
+
+def _scaffold(axes: Axes, scale: Scale, limits: tuple[float, float], count: int) -> None:
+    """Draws axis, grid and what figures are read against."""
+    axes.set_ylim(count - 0.35, -0.55)
+    if scale.log:
+        axes.set_xscale("log")
+    axes.set_xlim(*limits)
+    axes.yaxis.set_visible(False)
+    axes.set_axisbelow(True)
+    axes.grid(axis="y", visible=False)
+    if scale.log and scale.unit == "factor":
+        readable_log(axes.xaxis)
+    elif scale.log:
+        axes.xaxis.set_major_locator(LogLocator(10, numticks=6))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    sns.despine(ax=axes, left=True)
+    if scale.band is not None:
+        axes.axvspan(*scale.band, color=svg.INK, alpha=0.08, lw=0)
+    if scale.line is not None:
+        axes.axvline(scale.line, color=svg.INK, lw=1, dashes=(4, 2))
+
+
+def readable_log(axis: object) -> None:
+    """Gives a log axis ticks at 1, 2 and 5 with plain numbers."""
+    axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=9))  # type: ignore[attr-defined]
+    axis.set_minor_locator(NullLocator())  # type: ignore[attr-defined]
+    axis.set_major_formatter(lambda value, _: f"{value:g}")  # type: ignore[attr-defined]
+    axis.set_minor_formatter(NullFormatter())  # type: ignore[attr-defined]
+
+
+def _bars(axes: Axes, row: Row, centre: float, factor: float) -> None:
+    """Draws a bar, or the parts of a stack, the longest first."""
+    ends = [sum(m.value for m in row.marks[: i + 1]) / factor for i in range(len(row.marks))]
+    for mark, end in reversed(list(zip(row.marks, ends, strict=True))):
+        before = len(axes.patches)
+        sns.barplot(x=[end], y=[centre], orient="y", native_scale=True, width=0.36, color=mark.look.colour,
+                    saturation=1, errorbar=None, linewidth=0, ax=axes)  # fmt: skip
+        for patch in axes.patches[before:]:
+            patch.set_hatch("////" if mark.hatched else "")
+            if mark.hatched:
+                patch.set_edgecolor(svg.PAPER)
+    axes.set_ylabel("")
+
+
+def _dots(axes: Axes, row: Row, centre: float, factor: float) -> None:
+    """Draws a dot for each figure."""
+    for mark in row.marks:
+        sns.scatterplot(x=[mark.value / factor], y=[centre], color=mark.look.colour, marker=mark.look.marker, s=42,
+                        linewidth=0, zorder=4, clip_on=False, legend=False, ax=axes)  # fmt: skip
+    axes.set_ylabel("")
+
+
+def _whisker(axes: Axes, mark: Mark, centre: float, factor: float, limits: tuple[float, float]) -> int:
+    """Draws an interval, an arrow where it leaves the axis; returns 1 if it does."""
+    if mark.low is None or mark.high is None:
+        return 0
+    low, high = max(mark.low, limits[0]) / factor, min(mark.high, limits[1]) / factor
+    axes.plot([low, high], [centre, centre], color=svg.INK, lw=1.2, zorder=3, solid_capstyle="butt")
+    out = False
+    for end, is_out, arrow in ((low, mark.low < limits[0], "<"), (high, mark.high > limits[1], ">")):
+        axes.plot([end], [centre], marker=arrow if is_out else "|", ms=5, color=svg.INK, zorder=3, clip_on=False)
+        out |= is_out
+    return int(out)
+
+
+def _handles(data: Sequence[Row], legend: Sequence[str], *, dots: bool) -> list[Line2D | Patch]:
+    """Returns what the legend shows for each part of a row."""
+    marks = max((row.marks for row in data), key=len)
+    if dots:
+        return [
+            Line2D([], [], ls="", marker=m.look.marker, color=m.look.colour, label=words)
+            for m, words in zip(marks, legend, strict=False)
+        ]
+    return [
+        Patch(facecolor=m.look.colour, hatch="////" if m.hatched else "", edgecolor=svg.PAPER, lw=0, label=words)
+        for m, words in zip(marks, legend, strict=False)
+    ]

@@ -1,0 +1,203 @@
+"""Charts over an axis: one line per series with its intervals, layers without that axis as a level line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import seaborn as sns
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+
+from bench import units
+from bench.axes import show_value
+from bench.report import svg
+from bench.report.charts import Chart, Look, Mark, beyond, readable_log
+from bench.report.naming import plain, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+    from bench.axes import AxisValue
+
+WIDTH, PLOT = 500, 220
+LOG_FROM = 4.0
+"""Values that grow by this factor or more are drawn on a log2 axis."""
+
+Point = tuple["AxisValue", Mark]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line, or without an axis value (`level`) one figure that holds for the whole axis."""
+
+    name: str
+    look: Look
+    points: tuple[Point, ...] = ()
+    level: Mark | None = None
+
+
+@dataclass(frozen=True)
+class Plane:
+    """What lies along and up: titles, the unit of the figures, and whether values of the axis are numbers."""
+
+    along: str
+    up: str
+    unit: str
+    numeric: bool = True
+
+
+def curves(chart: str, title: str, plane: Plane, series: Sequence[Series]) -> Chart:
+    """Returns a line chart; categories get dots without lines."""
+    values = list(dict.fromkeys(value for line in series for value, _ in line.points))
+    if plane.numeric:
+        values.sort(key=_number)
+    marks = [mark for line in series for _, mark in line.points] + [s.level for s in series if s.level]
+    factor, label = units.axis_scale([mark.value for mark in marks], plane.unit)
+    log_x = plane.numeric and _number(values[0]) > 0 and _number(values[-1]) / _number(values[0]) >= LOG_FROM
+    low, high = min(m.value for m in marks), max(m.value for m in marks)
+    log_y = low > 0 and high / low >= LOG_FROM
+    limits = _limits(marks, log=log_y)
+    foot = 50 + 17 * len(series)
+    height = 34 + PLOT + foot
+    with svg.drawing():
+        figure = svg.canvas(WIDTH, height)
+        axes = figure.add_axes((58 / WIDTH, foot / height, 1 - 72 / WIDTH, PLOT / height))
+        place = {v: _number(v) if plane.numeric else float(i) for i, v in enumerate(values)}
+        if log_x:
+            axes.set_xscale("log", base=2)
+        if log_y:
+            axes.set_yscale("log")
+        clipped = sum(
+            _draw(
+                axes, line, place, factor, limits, shift=_shift(i, len(series), place, log=log_x), joined=plane.numeric
+            )
+            for i, line in enumerate(series)
+        )
+        _finish(axes, plane, label, place, log=(log_x, log_y), limits=(limits[0] / factor, limits[1] / factor))
+        axes.legend(handles=[_handle(line, joined=plane.numeric) for line in series], loc="upper left",
+                    bbox_to_anchor=(-44 / (WIDTH - 72), -42 / PLOT), borderaxespad=0, labelspacing=0.3)  # fmt: skip
+        figure.text(6 / WIDTH, 1 - 13 / height, shorten(plain(title), 66), va="center", ha="left", fontsize=9.5,
+                    fontweight="bold")  # fmt: skip
+        picture = svg.inline(figure, chart, plain(title), _words(plane, series))
+    return Chart(picture, beyond(clipped))
+
+
+def _number(value: AxisValue) -> float:
+    """Returns a numeric axis value as a number."""
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _limits(marks: Sequence[Mark], *, log: bool) -> tuple[float, float]:
+    """Returns the ends of the upright axis, with room for intervals unless they dwarf the estimates."""
+    low, high = min(m.value for m in marks), max(m.value for m in marks)
+    top = max(mark.high or mark.value for mark in marks)
+    bottom = min(mark.low or mark.value for mark in marks)
+    if log:
+        return max(bottom / 1.1, low / 3), min(top * 1.1, high * 3)
+    return 0.0, min(max(top * 1.05, high * 1.1), high * 2) or 1.0
+
+
+def _shift(i: int, count: int, place: dict[AxisValue, float], *, log: bool) -> tuple[float, float]:
+    """Returns factor and addend that set the series a little apart, so that their intervals can be told apart."""
+    step = i - (count - 1) / 2
+    if log:
+        return 1.0 + 0.025 * step, 0.0
+    return 1.0, step * (max(place.values()) - min(place.values())) * 0.012
+
+
+def _draw(
+    axes: Axes,
+    line: Series,
+    place: dict[AxisValue, float],
+    factor: float,
+    limits: tuple[float, float],
+    *,
+    shift: tuple[float, float],
+    joined: bool,
+) -> int:
+    """Draws one series; returns how many of its intervals leave the chart."""
+    if line.level is not None:
+        axes.axhline(line.level.value / factor, color=line.look.colour, dashes=(5, 2), lw=1.6, zorder=2)
+        if line.level.low is not None and line.level.high is not None:
+            axes.axhspan(
+                max(line.level.low, limits[0]) / factor,
+                min(line.level.high, limits[1]) / factor,
+                color=line.look.colour,
+                alpha=0.12,
+                lw=0,
+            )
+        return 0
+    xs = [place[value] * shift[0] + shift[1] for value, _ in line.points]
+    ys = [mark.value / factor for _, mark in line.points]
+    sns.lineplot(x=xs, y=ys, color=line.look.colour, marker=line.look.marker, markersize=6.5, markeredgewidth=0,
+                 linestyle=("--" if line.look.dashes else "-") if joined else "", errorbar=None, estimator=None,
+                 legend=False, zorder=4, ax=axes)  # fmt: skip
+    clipped = 0
+    for x, (_, mark) in zip(xs, line.points, strict=True):
+        if mark.low is None or mark.high is None:
+            continue
+        ends = max(mark.low, limits[0]) / factor, min(mark.high, limits[1]) / factor
+        axes.plot([x, x], ends, color=line.look.colour, lw=1.2, zorder=3)
+        out = mark.low < limits[0], mark.high > limits[1]
+        for end, is_out, arrow in ((ends[0], out[0], "v"), (ends[1], out[1], "^")):
+            axes.plot([x], [end], marker=arrow if is_out else "_", ms=4.5, color=line.look.colour, clip_on=False)
+        clipped += any(out)
+    return clipped
+
+
+def _finish(
+    axes: Axes,
+    plane: Plane,
+    label: str,
+    place: dict[AxisValue, float],
+    *,
+    log: tuple[bool, bool],
+    limits: tuple[float, float],
+) -> None:
+    """Sets titles, ticks at the measured values, and limits."""
+    axes.set_xlabel(plane.along, labelpad=2)
+    axes.set_ylabel(f"{plane.up} ({label})" if label else plane.up, labelpad=3)
+    shown = list(place) if len(place) <= 8 else [v for i, v in enumerate(place) if i % (len(place) // 6) == 0]
+    axes.xaxis.set_major_locator(FixedLocator([place[value] for value in shown]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticklabels([shorten(show_value(value), 16) for value in shown])
+    first, last = min(place.values()), max(place.values())
+    if log[0]:
+        room = max((last / first) ** 0.08, 1.12)
+        axes.set_xlim(first / room, last * room)
+    else:
+        room = (last - first) * 0.1 or 0.5
+        axes.set_xlim(first - room, last + room)
+    axes.set_ylim(*limits)
+    if log[1]:
+        readable_log(axes.yaxis)
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.grid(axis="x", visible=False)
+    axes.set_axisbelow(True)
+    sns.despine(ax=axes)
+
+
+def _handle(line: Series, *, joined: bool) -> Line2D:
+    """Returns what the legend shows for a series."""
+    name = shorten(plain(line.name), 66)
+    name = f"\u200b{name}" if name.startswith("_") else name  # matplotlib hides names with an underscore
+    if line.level is not None:
+        return Line2D([], [], color=line.look.colour, dashes=(5, 2), label=name)
+    style = ("--" if line.look.dashes else "-") if joined else ""
+    return Line2D([], [], color=line.look.colour, marker=line.look.marker, ms=6, mew=0, ls=style, label=name)
+
+
+def _words(plane: Plane, series: Sequence[Series]) -> str:
+    """Returns what the chart shows, in words."""
+    parts = []
+    for line in series:
+        if line.level is not None:
+            parts.append(f"{plain(line.name)}: {units.format_value(line.level.value, plane.unit)} throughout")
+            continue
+        found = ", ".join(f"{units.format_value(m.value, plane.unit)} at {show_value(v)}" for v, m in line.points)
+        parts.append(f"{plain(line.name)}: {found}")
+    return f"{plane.up} over {plane.along}. {'; '.join(parts)}."

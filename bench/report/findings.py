@@ -1,0 +1,138 @@
+"""What the data allow to say, in sentences: only differences whose interval excludes no difference are claimed.
+
+Designs are compared within one run and one workload, paired by rounds: every round measured all of them close
+together, so that a drift of the machine falls on both sides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench import layers, units
+from bench.report import naming
+from bench.stats import paired_ratio_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.report.view import Entry, View
+    from bench.stats import Interval
+
+MOST_WORKLOADS = 3
+"""Workloads spoken of on the first screen."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Sentences for the first screen, a workload with its sentences each, and what to know beside them."""
+
+    claims: tuple[tuple[str, tuple[str, ...]], ...]
+    notes: tuple[str, ...]
+
+
+def of_run(view: View, number: int) -> Findings:
+    """Returns what can be said of one run."""
+    timed = [entry for entry in view.with_figure("latency") if entry.number == number]
+    if not timed:
+        return Findings((), ())
+    groups = view.by_workload(timed)
+    chosen = list(groups)[:MOST_WORKLOADS] if len(groups) <= MOST_WORKLOADS else [*list(groups)[:2], list(groups)[-1]]
+    claims = [(name, tuple(_of_workload(groups[name]))) for name in chosen]
+    notes = []
+    if len(groups) > len(chosen):
+        left = naming.count(len(groups) - len(chosen), "further workload")
+        notes.append(f"{left}: see the charts and the table of all figures.")
+    notes += _beside_speed(timed)
+    return Findings(tuple(claims), tuple(notes))
+
+
+def ratio(base: Entry, candidate: Entry) -> Interval | None:
+    """Returns candidate / base in latency over the rounds that timed both, None if there is none."""
+    sides = base.figure("latency"), candidate.figure("latency")
+    if sides[0] is None or sides[1] is None:
+        return None
+    rounds = sorted(set(sides[0].by_repeat) & set(sides[1].by_repeat))
+    pairs = [(sides[0].by_repeat[r], sides[1].by_repeat[r]) for r in rounds]
+    if not pairs or any(min(pair) <= 0 for pair in pairs):
+        return None
+    return paired_ratio_interval([a for a, _ in pairs], [b for _, b in pairs])
+
+
+def differs(found: Interval | None) -> bool:
+    """Whether the interval of a ratio excludes 1."""
+    return found is not None and found.low is not None and found.high is not None and not found.low <= 1 <= found.high
+
+
+def best(entries: Sequence[Entry]) -> Entry:
+    """Returns the entry of lowest latency."""
+    return min(entries, key=lambda entry: entry.value("latency") or float("inf"))
+
+
+def _of_workload(entries: Sequence[Entry]) -> list[str]:
+    """Returns who is fastest at one workload, and how Soft MoE stands to dense and to the sparse layers."""
+    first = best(entries)
+    others = [entry for entry in entries if entry is not first]
+    sentences = [_fastest(first, others)]
+    by_role = {
+        "soft": [entry for entry in entries if entry.case["layer"] == "soft"],
+        "dense": [entry for entry in entries if entry.case["layer"] == "dense"],
+        "sparse": [e for e in entries if e.case["layer"] in layers.TABLE and e.case["layer"] not in {"soft", "dense"}],
+    }
+    if by_role["soft"]:
+        soft = best(by_role["soft"])
+        sentences += [
+            _against(soft, best(by_role[role]), several=len(by_role[role]) > 1)
+            for role in ("dense", "sparse")
+            if by_role[role]
+        ]
+    return sentences
+
+
+def _fastest(first: Entry, others: Sequence[Entry]) -> str:
+    """Returns who is fastest, or among whom that cannot be told."""
+    speed = f"{naming.value(first.figure('latency'))} per call, {naming.value(first.figure('throughput'))}"
+    if not others:
+        figure = first.figure("latency")
+        reach = naming.interval(figure.interval if figure else None, "s")
+        words = f"95 % interval {reach}" if reach != units.UNKNOWN else "one process, no interval"
+        return (
+            f"{first.name} takes {naming.value(figure)} per call ({words}), {naming.value(first.figure('throughput'))}."
+        )
+    tied = [other for other in others if not differs(ratio(first, other))]
+    if not tied:
+        return f"{first.name} is the fastest: {speed}."
+    tied.sort(key=lambda entry: entry.value("latency") or 0.0)
+    if len(tied) > 2 and len(tied) == len(others):
+        return f"The {len(others) + 1} designs cannot be told apart; {first.name} has the lowest estimate: {speed}."
+    names = naming.join([entry.name for entry in tied], 2)
+    return f"{first.name} has the lowest latency ({speed}) but cannot be told apart from {names}."
+
+
+def _against(soft: Entry, other: Entry, *, several: bool) -> str:
+    """Returns how Soft MoE stands to another layer."""
+    found = ratio(other, soft)
+    opponent = f"the best sparse design ({other.name})" if several else other.name
+    if found is None:
+        return f"{soft.name} and {opponent} were never timed in the same round, so nothing can be said of the two."
+    times = naming.ratio(found.estimate)
+    if found.low is None or found.high is None:
+        return f"{soft.name} took {times} times as long as {opponent}, from a single round: too few for a claim."
+    reach = f"95 % interval {naming.times(found)}"
+    if not differs(found):
+        return f"{soft.name} and {opponent} cannot be told apart (ratio {times}, {reach})."
+    work = [entry.value("flops") for entry in (soft, other)]
+    extra = ""
+    if work[0] and work[1] and abs(work[0] / work[1] - 1) > 0.01:
+        extra = f", doing {naming.ratio(work[0] / work[1])} times its useful FLOPs"
+    return f"{soft.name} takes {times} times as long as {opponent} ({reach}){extra}."
+
+
+def _beside_speed(entries: Sequence[Entry]) -> list[str]:
+    """Returns what a reader must know before a fast layer is taken for a good one."""
+    rates = [(entry.value("unrouted_rate") or 0.0, entry) for entry in entries]
+    worst, entry = max(rates, key=lambda pair: pair[0])
+    if worst <= 0.01:
+        return []
+    share = units.format_value(worst, "ratio")
+    return [f"Speed is not quality: up to {share} of the tokens reach no expert ({entry.full}); see Routing."]

@@ -1,0 +1,38 @@
+"""The sections, in the order of the report: one file each, one line here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.report.sections import (
+    accuracy,
+    caveats,
+    comparison,
+    environment,
+    failures,
+    figures,
+    flops,
+    memory,
+    reproduce,
+    routing,
+    scaling,
+    summary,
+)
+
+if TYPE_CHECKING:
+    from bench.report.section import Build
+
+TABLE: tuple[Build, ...] = (
+    summary.build,
+    comparison.build,
+    scaling.build,
+    memory.build,
+    flops.build,
+    routing.build,
+    accuracy.build,
+    figures.build,
+    failures.build,
+    caveats.build,
+    environment.build,
+    reproduce.build,
+)

@@ -1,0 +1,118 @@
+"""All figures: one table, one row per case."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench import caveats
+from bench.axes import show_value
+from bench.records import Status
+from bench.report import blocks, naming, view
+from bench.report.blocks import Column, Table
+from bench.report.section import Section
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from markupsafe import Markup
+
+    from bench.report.view import Entry
+    from bench.results import RunResults
+
+COLUMNS = (
+    ("throughput", "throughput"),
+    ("peak_memory", "peak memory"),
+    ("flops", "FLOPs"),
+    ("flops_per_s", "rate"),
+    ("drop_rate", "drop rate"),
+    ("max_abs_error", "largest error"),
+)
+"""Metric and head of each column after latency."""
+
+
+def build(runs: Sequence[RunResults]) -> Section | None:
+    """Returns the table of every case, or None where a run has none."""
+    seen = view.of(runs)
+    if not seen.entries:
+        return None
+    names = view.run_names(runs)
+    axes = [name for name in seen.axes if name != "layer"]
+    columns = [
+        *([Column("run")] if seen.several else []),
+        Column("layer"),
+        *([Column("backend")] if any(entry.case.get("backend") for entry in seen.entries) else []),
+        *(Column(naming.axis(name), number=_numeric(seen.entries, name)) for name in axes),
+        Column("latency", number=True, hint="of one call on the whole batch"),
+        Column("95 % interval", number=True, hint="of the latency, over processes"),
+        *(Column(title, number=True) for _, title in COLUMNS),
+        Column("processes", number=True, hint="fresh processes that timed the case"),
+        Column("samples", number=True, hint="timed blocks of calls, over all processes"),
+        Column("status"),
+        Column("caveats"),
+    ]
+    backend = any(entry.case.get("backend") for entry in seen.entries)
+    rows = [
+        [*([names[entry.number]] if seen.several else []), *_row(entry, axes, backend=backend)]
+        for entry in seen.entries
+    ]
+    keys = 2 if seen.several else 1
+    ids = [entry.anchor for entry in seen.entries]
+    body = blocks.merge(
+        [
+            blocks.paragraph("Every case in the order of the plan. – is unknown; it never stands for zero."),
+            blocks.table(Table(columns, rows, f"All figures, {naming.count(len(rows), 'case')}", keys, ids)),
+            _fixed(seen.entries, axes),
+        ]
+    )
+    return Section("figures", "All figures", body)
+
+
+def _row(entry: Entry, axes: Sequence[str], *, backend: bool) -> list[str | Markup]:
+    """Returns the cells of one case."""
+    latency = entry.figure("latency")
+    return [
+        naming.layer(entry.case["layer"]),
+        *([str(entry.case.get("backend") or "")] if backend else []),
+        *(show_value(entry.case[name]) if name in entry.case else "" for name in axes),
+        naming.value(latency),
+        naming.interval(latency.interval if latency else None, "s"),
+        *(naming.value(entry.figure(metric)) for metric, _ in COLUMNS),
+        str(latency.interval.replicates) if latency else "–",
+        str(latency.samples) if latency else "–",
+        _status(entry.result.status),
+        blocks.merge_words(
+            blocks.link(f"caveat-{flag.code}", _title(flag.code), flag.detail) for flag in entry.result.flags
+        ),
+    ]
+
+
+def _status(status: Status | None) -> Markup:
+    """Returns how the case ended; anything but ok leads to its reason."""
+    words = naming.STATUSES[status]
+    if status is Status.OK:
+        return blocks.badge(words, "good")
+    tone = "soft" if status in {Status.SKIPPED, Status.UNSUPPORTED} else "bad"
+    return blocks.link_badge("failures", words, tone)
+
+
+def _title(code: str) -> str:
+    """Returns the title of a caveat."""
+    known = caveats.TABLE.get(code)
+    return known.title if known else code
+
+
+def _numeric(entries: Sequence[Entry], name: str) -> bool:
+    """Whether the values of an axis are numbers."""
+    values = [entry.case[name] for entry in entries if entry.case.get(name) is not None]
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def _fixed(entries: Sequence[Entry], axes: Sequence[str]) -> Markup:
+    """Returns the axes that are the same in every case that has them."""
+    fixed: dict[str, list[str]] = {}
+    for entry in entries:
+        for name, value in entry.case.items():
+            if name not in {*axes, "layer", "backend"}:
+                fixed.setdefault(name, []).append(show_value(value))
+    lines = [f"{naming.axis(name)} = {', '.join(dict.fromkeys(values))}" for name, values in fixed.items()]
+    return blocks.paragraph(f"The same throughout, or implied by the columns: {'; '.join(lines)}.", "soft")

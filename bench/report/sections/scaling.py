@@ -1,0 +1,208 @@
+"""How latency and throughput follow each axis of the grid that varies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.report import blocks, naming, panels, view
+from bench.report.charts import Look, Mark
+from bench.report.curves import Plane, Series, curves
+from bench.report.section import Section
+from bench.report.view import pick, spread
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.axes import AxisValue
+    from bench.report.charts import Chart
+    from bench.report.view import Entry, View
+    from bench.results import RunResults
+
+NUMERIC = (
+    "num_experts",
+    "total_slots",
+    "slots_per_expert",
+    "top_k",
+    "capacity_factor",
+    "group_size",
+    "batch_size",
+    "seq_len",
+    "d_model",
+    "d_ff",
+    "threads",
+)
+CATEGORIES = ("backend", "dtype", "mode", "launch", "cache", "input", "device", "normalize", "capacity_rounding")
+METRICS = (
+    ("latency", "Latency", "latency, lower is better"),
+    ("throughput", "Throughput", "throughput, higher is better"),
+)
+MOST_FACETS = 3
+MOST_SERIES = 8
+MOST_AXES = 6
+
+
+def build(runs: Sequence[RunResults]) -> Section | None:
+    """Returns charts over every axis that varies, or None where none does."""
+    seen = view.of(runs)
+    timed = seen.with_figure("latency")
+    blocks_of_axes = [(name, *found) for name in (*NUMERIC, *CATEGORIES) if (found := _over(seen, timed, name))[0]]
+    if not blocks_of_axes:
+        return None
+    parts = [
+        blocks.paragraph(
+            "Each mark is one case, its whisker the 95 % interval over fresh processes; marks are set a little apart "
+            "so that whiskers do not hide each other. A dashed level line is a layer that does not have the axis. "
+            "Axes on which values grow fourfold or more are logarithmic: equal steps are equal factors."
+        )
+    ]
+    for name, charts, note in blocks_of_axes[:MOST_AXES]:
+        parts += [blocks.heading(f"Over {naming.axis(name)}"), blocks.gallery(charts)]
+        if note:
+            parts.append(blocks.paragraph(note, "soft"))
+    if len(blocks_of_axes) > MOST_AXES:
+        rest = naming.join([naming.axis(name) for name, *_ in blocks_of_axes[MOST_AXES:]])
+        parts.append(blocks.paragraph(f"Not drawn: {rest}. The table of all figures has every case.", "soft"))
+    return Section("scaling", "Cost scaling", blocks.merge(parts))
+
+
+def value(entry: Entry, name: str) -> AxisValue:
+    """Returns an axis' value; total slots follow from experts and slots of each."""
+    if name != "total_slots":
+        return entry.case.get(name)
+    factors = entry.case.get("num_experts"), entry.case.get("slots_per_expert")
+    return int(factors[0]) * int(factors[1]) if factors[0] is not None and factors[1] is not None else None
+
+
+def has(entry: Entry, name: str) -> bool:
+    """Whether a case can be placed on an axis; on a numeric one, `none` cannot."""
+    return value(entry, name) is not None if name in NUMERIC else name in entry.case
+
+
+def _over(seen: View, timed: Sequence[Entry], name: str) -> tuple[list[Chart], str]:
+    """Returns the charts over one axis, and what they leave out."""
+    placed = [entry for entry in timed if has(entry, name)]
+    if len({value(entry, name) for entry in placed}) < 2 or not _worth(seen, placed, name):
+        return [], ""
+    level = [entry for entry in timed if not has(entry, name)]
+    shared, private = _other_axes(seen, placed, name)
+    drawn = [
+        (facet, series)
+        for facet in _facets(placed, shared)
+        if (series := _series(seen, placed, level, name, (shared, facet, private)))
+    ]
+    keep = spread([str(i) for i in range(len(drawn))], MOST_FACETS)
+    charts, dropped = [], 0
+    for i in (int(word) for word in keep):
+        facet, series = drawn[i]
+        dropped += max(0, len(series["latency"]) - MOST_SERIES)
+        where = naming.words(dict(zip(shared, facet, strict=True)), shared)
+        for metric, title, up in METRICS:
+            plane = Plane(naming.axis_label(name), up, "s" if metric == "latency" else "token/s", name in NUMERIC)
+            heading = f"{title}, {where}" if where else title
+            charts.append(curves(f"scaling-{name}-{i}-{metric}", heading, plane, series[metric][:MOST_SERIES]))
+    words = []
+    if len(drawn) > MOST_FACETS:
+        words.append(f"{MOST_FACETS} of {len(drawn)} combinations of the other axes are drawn")
+    if dropped:
+        words.append(f"{naming.count(dropped, 'line')} beyond the first {MOST_SERIES} of a chart left out")
+    return charts, f"{'; '.join(words)}. The table of all figures has every case." if words else ""
+
+
+def _worth(seen: View, placed: Sequence[Entry], name: str) -> bool:
+    """Whether an axis shows something that no other one does."""
+    if name == "total_slots":
+        own = {axis for axes in seen.own.values() for axis in axes}
+        return {"num_experts", "slots_per_expert"} <= own
+    if naming.is_workload(name):
+        return True
+    by_layer: dict[str, set[AxisValue]] = {}
+    for entry in placed:
+        if name == "backend" or name in seen.own[str(entry.case["layer"])]:
+            by_layer.setdefault(str(entry.case["layer"]), set()).add(value(entry, name))
+    return any(len(values) > 1 for values in by_layer.values())
+
+
+def _other_axes(seen: View, placed: Sequence[Entry], name: str) -> tuple[list[str], list[str]]:
+    """Returns the other axes that vary: those for panels, and those that tell the series of one layer apart."""
+    layers = {str(entry.case["layer"]) for entry in placed}
+    replaced = {"num_experts", "slots_per_expert", "total_slots"} if name == "total_slots" else {name}
+    varying = [
+        axis
+        for axis in seen.axes
+        if axis not in replaced and len({entry.case.get(axis) for entry in placed if axis in entry.case}) > 1
+    ]
+    owners = {axis: {layer for layer in layers if axis in seen.own[layer]} for axis in varying}
+    private = [axis for axis in varying if not naming.is_workload(axis) and len(owners[axis]) < 2]
+    shared = [axis for axis in varying if axis not in private]
+    return shared, private
+
+
+def _facets(placed: Sequence[Entry], shared: Sequence[str]) -> list[tuple[AxisValue, ...]]:
+    """Returns the panels: what the shared axes are set to, by the entries that have most of them."""
+    most = max(sum(axis in entry.case for axis in shared) for entry in placed)
+    full = [entry for entry in placed if sum(axis in entry.case for axis in shared) == most]
+    return list(dict.fromkeys(pick(entry.case, shared) for entry in full))
+
+
+def _fits(entry: Entry, shared: Sequence[str], facet: tuple[AxisValue, ...]) -> bool:
+    """Whether an entry belongs into a panel; one that lacks an axis belongs into all."""
+    return all(entry.case[axis] == wanted for axis, wanted in zip(shared, facet, strict=True) if axis in entry.case)
+
+
+def _series(
+    seen: View,
+    placed: Sequence[Entry],
+    level: Sequence[Entry],
+    name: str,
+    panel: tuple[Sequence[str], tuple[AxisValue, ...], Sequence[str]],
+) -> dict[str, list[Series]]:
+    """Returns the lines of one panel for each metric; nothing where no line has two marks."""
+    shared, facet, private = panel
+    looks = panels.looks(seen)
+    lines: dict[str, list[Entry]] = {}
+    for entry in placed:
+        if _fits(entry, shared, facet):
+            kind = entry.kind.replace(f" · {entry.case['backend']}", "", 1) if name == "backend" else entry.kind
+            words = naming.words(entry.case, private)
+            lines.setdefault(f"{kind}, {words}" if words else kind, []).append(entry)
+    if not any(len({value(entry, name) for entry in line}) > 1 for line in lines.values()):
+        return {}
+    flat = [entry for entry in level if _fits(entry, shared, facet)]
+    numbers = _numbers([(line[0].kind, text) for text, line in lines.items()] + [(e.kind, e.name) for e in flat], looks)
+    return {
+        metric: [
+            *(
+                Series(text, numbers[text], tuple((value(e, name), _mark(e, metric)) for e in _sorted(line, name)))
+                for text, line in lines.items()
+            ),
+            *(Series(e.name, numbers[e.name], level=_mark(e, metric)) for e in flat),
+        ]
+        for metric, *_ in METRICS
+    }
+
+
+def _numbers(named: Sequence[tuple[str, str]], looks: dict[str, Look]) -> dict[str, Look]:
+    """Returns a look for each series: that of its kind for the first, a free one for its siblings."""
+    taken: dict[str, Look] = {}
+    used = {looks[kind].number for kind, _ in named}
+    for kind, text in named:
+        if looks[kind] not in taken.values():
+            taken[text] = looks[kind]
+            continue
+        number = next(i for i in range(len(looks) + len(named) + 1) if i not in used)
+        used.add(number)
+        taken[text] = Look(number)
+    return taken
+
+
+def _sorted(line: Sequence[Entry], name: str) -> list[Entry]:
+    """Returns the entries of a line from left to right."""
+    if name not in NUMERIC:
+        return list(line)
+    return sorted(line, key=lambda entry: float(value(entry, name) or 0))
+
+
+def _mark(entry: Entry, metric: str) -> Mark:
+    """Returns the figure of an entry as a mark without look, which its series has."""
+    found = entry.result.figures[metric]
+    return Mark(found.value, found.interval.low, found.interval.high)

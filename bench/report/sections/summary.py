@@ -1,0 +1,153 @@
+"""The first screen: the question, the answer in sentences, the chart that shows it, and what to be careful about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from bench import caveats
+from bench.records import FAILED, Status
+from bench.report import blocks, findings, naming, panels, view
+from bench.report.charts import Scale
+from bench.report.facts import date, device
+from bench.report.section import Section
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.report.view import View
+    from bench.results import RunResults
+
+GRAVEST = (
+    "inaccurate",
+    "loaded",
+    "other_gpu_processes",
+    "processes_differ",
+    "few_repeats",
+    "counters_disagree",
+    "noisy",
+    "routing_differs",
+    "no_oracle",
+    "memory_unknown",
+    "time_limit",
+    "counter_incomplete",
+)
+"""Caveats by how much they may change the answer; unknown ones come before all others."""
+
+MOST_CAVEATS = 3
+INTERVALS = (
+    "Bars are estimates over fresh processes, whiskers their 95 % intervals. Compare rows by the sentences above, not "
+    "by whether whiskers overlap: those compare within rounds."
+)
+
+
+def build(runs: Sequence[RunResults]) -> Section:
+    """Returns the summary; every report has one."""
+    seen = view.of(runs)
+    parts = [_facts(found) for found in runs]
+    parts.append(
+        Markup('<div class="answer"><div>{}</div>{}</div>').format(_answers(seen, runs), _care(runs))
+        if any(found.cases for found in runs)
+        else blocks.paragraph("The run has no case.")
+    )
+    timed = seen.with_figure("latency")
+    if timed:
+        looks = panels.looks(seen)
+        picture = panels.Picture(
+            "latency",
+            "Latency",
+            Scale("latency, shorter is better", "s"),
+            lambda entry: panels.bar(entry, "latency", looks[entry.kind]),
+        )
+        drawn = panels.draw(seen, timed, picture)
+        parts += [blocks.gallery(drawn.charts), blocks.paragraph(INTERVALS, "soft")]
+        if drawn.left_out:
+            parts.append(blocks.paragraph(drawn.left_out, "soft"))
+    return Section("summary", _question(runs), blocks.merge(parts))
+
+
+def _question(runs: Sequence[RunResults]) -> str:
+    """Returns the question that the first grid asks, or the names of the runs."""
+    asked = list(dict.fromkeys(naming.plain(found.run.description).strip() for found in runs))
+    if len(asked) == 1 and asked[0]:
+        return asked[0]
+    return f"Runs {naming.join(view.run_names(runs))}" if len(runs) > 1 else f"Run {naming.plain(runs[0].run.name)}"
+
+
+def _facts(found: RunResults) -> Markup:
+    """Returns run, device, date and how the cases ended."""
+    failed = sum(found.count(status) for status in FAILED)
+    skipped = found.count(Status.SKIPPED) + found.count(Status.UNSUPPORTED)
+    missing = found.count(None)
+    badges = [blocks.badge(f"{found.count(Status.OK)} of {naming.count(len(found.cases), 'case')} ok", "good")]
+    if failed:
+        badges.append(blocks.link_badge("failures", f"{failed} failed", "bad"))
+    if skipped:
+        badges.append(blocks.link_badge("failures", f"{skipped} skipped", "soft"))
+    if missing:
+        badges.append(blocks.link_badge("failures", f"{missing} not measured", "bad"))
+    if found.run.state != "complete":
+        badges.append(blocks.badge(f"run {found.run.state}", "bad"))
+    lines = [
+        Markup("<strong>{}</strong>").format(naming.plain(found.run.name)),
+        device(found),
+        date(found.run.started),
+        Markup(" ").join(badges),
+    ]
+    return blocks.items(lines, "meta")
+
+
+def _answers(seen: View, runs: Sequence[RunResults]) -> Markup:
+    """Returns the sentences of each run."""
+    parts: list[Markup] = []
+    for number, (found, name) in enumerate(zip(runs, view.run_names(runs), strict=True)):
+        said = findings.of_run(seen, number)
+        if len(runs) > 1:
+            parts.append(blocks.heading(name))
+        if not said.claims:
+            parts.append(blocks.paragraph(_nothing(found)))
+            continue
+        for workload, sentences in said.claims:
+            if workload:
+                parts.append(Markup("<h4>{}</h4>").format(_capital(workload)))
+            parts.append(blocks.items(sentences, "claims"))
+        parts += [blocks.paragraph(note, "soft") for note in said.notes]
+    return blocks.merge(parts)
+
+
+def _nothing(found: RunResults) -> str:
+    """Returns why there is no answer."""
+    if found.count(None) == len(found.cases):
+        return "Nothing was measured yet, so there is no answer."
+    if found.count(Status.OK) == 0:
+        return "No case ended well, so there is no answer; the reasons are under Failures."
+    return "Cases were inspected but none was timed, so nothing can be said of speed."
+
+
+def _care(runs: Sequence[RunResults]) -> Markup:
+    """Returns the gravest caveats, each with how many cases it concerns."""
+    counts: dict[str, int] = {}
+    total = sum(len(found.cases) for found in runs)
+    for found in runs:
+        for result in found.cases:
+            for flag in result.flags:
+                counts[flag.code] = counts.get(flag.code, 0) + 1
+    if not counts:
+        return Markup("")
+    ordered = sorted(counts, key=lambda code: GRAVEST.index(code) if code in GRAVEST else -1)
+    lines = []
+    for code in ordered[:MOST_CAVEATS]:
+        known = caveats.TABLE.get(code)
+        lead = blocks.link(f"caveat-{code}", _capital(known.title if known else code))
+        text = known.text if known else ""
+        which = "all" if counts[code] == total else str(counts[code])
+        lines.append(Markup("{} ({} of {} cases). {}").format(lead, which, total, text))
+    if len(ordered) > MOST_CAVEATS:
+        lines.append(blocks.link("caveats", f"{len(ordered) - MOST_CAVEATS} more under Caveats"))
+    return Markup('<aside class="care"><h3>Read with care</h3>{}</aside>').format(blocks.items(lines))
+
+
+def _capital(text: str) -> str:
+    """Returns a text with a capital first letter."""
+    return text[:1].upper() + text[1:]

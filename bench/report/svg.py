@@ -1,0 +1,132 @@
+"""A matplotlib figure as inline SVG: the same bytes each time, words as text, colours that follow the page."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET  # the only input is matplotlib's own output
+
+import matplotlib as mpl
+import seaborn as sns
+from markupsafe import Markup
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+INK, FAINT, PAPER = "#010203", "#040506", "#070809"
+"""Stand-ins for text, grid and background: the page's style sheet gives them their colours, light or dark."""
+
+COLOURS: tuple[str, ...] = tuple(sns.color_palette("colorblind").as_hex()[i] for i in (0, 1, 2, 4, 3, 9, 7, 5))
+"""Colours of series, without the two of the palette that are too pale on white."""
+
+LIGHTER = ("#4fb0e8", "#f0ad3d", "#35c79a", "#e0a0da", "#f58a4b", "#8fd0f5", "#b5b5b5", "#deb98e")
+"""The same for a dark page."""
+
+POINTS = 72 / 96
+"""Points of a CSS pixel."""
+
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "softmoe-bench",
+    "font.family": ["DejaVu Sans"],
+    "font.size": 8.5,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8.5,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "axes.linewidth": 0.6,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "hatch.linewidth": 0.8,
+    "hatch.color": PAPER,
+    "lines.linewidth": 1.6,
+    "text.parse_math": False,
+}
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Sets seaborn's style for what is drawn inside, and nothing beyond."""
+    style = {**sns.plotting_context("paper"), **sns.axes_style("whitegrid"), **_STYLE}
+    with mpl.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the browser brings its own fonts
+        yield
+
+
+def canvas(width: float, height: float) -> Figure:
+    """Returns an empty figure of a size in CSS pixels."""
+    figure = Figure(figsize=(width / 96, height / 96))
+    FigureCanvasSVG(figure)
+    return figure
+
+
+def inline(figure: Figure, chart: str, title: str, description: str) -> Markup:
+    """Returns a figure as an `svg` element; `chart` makes its ids unique on the page, the rest is its text in words."""
+    written = io.StringIO()
+    figure.savefig(written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    root = ET.fromstring(written.getvalue())  # noqa: S314  (matplotlib wrote it)
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        element.attrib = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
+    for child in [child for child in root if child.tag == "metadata"]:
+        root.remove(child)
+    _rename_ids(root, chart)
+    width = figure.get_figwidth() * 96
+    root.attrib = {
+        "viewBox": root.attrib["viewBox"],
+        "class": "chart",
+        "style": f"max-width:{width:.0f}px",
+        "role": "img",
+        "aria-labelledby": f"{chart}-title {chart}-desc",
+    }
+    for place, (tag, text) in enumerate((("title", title), ("desc", description))):
+        words = ET.Element(tag, {"id": f"{chart}-{tag}"})
+        words.text = text
+        root.insert(place, words)
+    return Markup(_themed(ET.tostring(root, encoding="unicode")))  # noqa: S704  (escaped by ElementTree)
+
+
+def _rename_ids(root: ET.Element, chart: str) -> None:
+    """Keeps only the ids that something refers to, and makes them those of one chart."""
+    reference = re.compile(r"url\(#([^)]+)\)|^#(.+)$")
+    used = {
+        match[1] or match[2]
+        for element in root.iter()
+        for value in element.attrib.values()
+        for match in reference.finditer(value)
+    }
+    names = {name: f"{chart}-{i}" for i, name in enumerate(sorted(used))}
+    for element in root.iter():
+        if (own := element.attrib.pop("id", None)) in names:
+            element.attrib["id"] = names[own]
+        for key, value in element.attrib.items():
+            element.attrib[key] = reference.sub(
+                lambda m: f"url(#{names[m[1]]})" if m[1] else f"#{names[m[2]]}",
+                value,
+            )
+
+
+def _themed(text: str) -> str:
+    """Returns the SVG with its colours taken from the page."""
+    text = text.replace(INK, "currentColor").replace(FAINT, "var(--line)").replace(PAPER, "var(--paper)")
+    for i, colour in enumerate(COLOURS):
+        text = text.replace(colour, f"var(--series-{i},{colour})")
+    return re.sub(r"(\d+\.\d{3})\d+", r"\1", text)

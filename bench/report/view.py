@@ -1,0 +1,162 @@
+"""The cases of all runs as the report names and groups them: kind (layer and backend), design, workload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.report import naming
+from bench.results import order_axes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from bench.axes import AxisValue
+    from bench.results import CaseResult, Figure, RunResults
+
+DERIVED = ("slots_per_expert", "group_size")
+"""Axes that a grid often derives from another one; a name leaves them out where the rest implies them."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One case of one run.
+
+    `kind` names layer and backend (and the run, if there are several), `design` the layer's own axes that vary,
+    `workload` those of the work asked for.
+    """
+
+    run: RunResults
+    number: int
+    result: CaseResult
+    kind: str
+    design: str
+    workload: str
+
+    @property
+    def name(self) -> str:
+        """Kind and design."""
+        return f"{self.kind}, {self.design}" if self.design else self.kind
+
+    @property
+    def full(self) -> str:
+        """Kind, design and workload."""
+        return f"{self.name}, {self.workload}" if self.workload else self.name
+
+    @property
+    def anchor(self) -> str:
+        """The id of the case's row on the page."""
+        return f"case-{self.number + 1}-{self.result.case.id}"
+
+    @property
+    def case(self) -> Mapping[str, AxisValue]:
+        """The axes."""
+        return self.result.case
+
+    def figure(self, metric: str) -> Figure | None:
+        """Returns a figure, None where it is unknown."""
+        return self.result.figures.get(metric)
+
+    def value(self, metric: str) -> float | None:
+        """Returns an estimate, None where it is unknown."""
+        return self.result.value(metric)
+
+
+@dataclass(frozen=True)
+class View:
+    """All entries, and which axes tell them apart."""
+
+    entries: tuple[Entry, ...]
+    kinds: tuple[str, ...]
+    own: Mapping[str, tuple[str, ...]]
+    workload_axes: tuple[str, ...]
+    several: bool
+
+    def with_figure(self, *names: str) -> list[Entry]:
+        """Returns the entries that have any of these metrics."""
+        return [entry for entry in self.entries if any(entry.figure(name) for name in names)]
+
+    def by_workload(self, entries: Iterable[Entry]) -> dict[str, list[Entry]]:
+        """Returns entries grouped by the work that is asked for, which is what a comparison must hold fixed."""
+        groups: dict[str, list[Entry]] = {}
+        for entry in entries:
+            groups.setdefault(entry.workload, []).append(entry)
+        return groups
+
+    @property
+    def axes(self) -> list[str]:
+        """Every axis that tells cases apart, in the order of their table."""
+        return order_axes(sorted({name for names in self.own.values() for name in names} | set(self.workload_axes)))
+
+
+def of(runs: Sequence[RunResults]) -> View:
+    """Returns the view of some runs."""
+    cases = [result.case for found in runs for result in found.cases]
+    by_layer: dict[str, list[Mapping[str, AxisValue]]] = {}
+    for case in cases:
+        by_layer.setdefault(str(case["layer"]), []).append(case)
+    workload = [name for name in varying(cases) if naming.is_workload(name)]
+    own = {name: tuple(_own(group)) for name, group in by_layer.items()}
+    several = len(runs) > 1
+    entries = [
+        Entry(
+            run=found,
+            number=number,
+            result=result,
+            kind=f"{naming.kind(result.case)} [{name}]" if several else naming.kind(result.case),
+            design=naming.words(result.case, own[str(result.case["layer"])]),
+            workload=naming.words(result.case, workload),
+        )
+        for number, (found, name) in enumerate(zip(runs, run_names(runs), strict=True))
+        for result in found.cases
+    ]
+    kinds = tuple(dict.fromkeys(entry.kind for entry in entries))
+    return View(tuple(entries), kinds, own, tuple(workload), several)
+
+
+def varying(cases: Sequence[Mapping[str, AxisValue]]) -> list[str]:
+    """Returns the axes with more than one value among the cases that have them."""
+    values: dict[str, set[AxisValue]] = {}
+    for case in cases:
+        for name, value in case.items():
+            values.setdefault(name, set()).add(value)
+    return order_axes([name for name, found in values.items() if len(found) > 1])
+
+
+def implied(name: str, by: Sequence[str], cases: Sequence[Mapping[str, AxisValue]]) -> bool:
+    """Whether other axes already tell the value of this one."""
+    seen: dict[tuple[AxisValue, ...], AxisValue] = {}
+    return all(seen.setdefault(pick(case, by), case.get(name)) == case.get(name) for case in cases)
+
+
+def pick(case: Mapping[str, AxisValue], names: Sequence[str]) -> tuple[AxisValue, ...]:
+    """Returns the values of some axes, None where the case lacks one."""
+    return tuple(case.get(name) for name in names)
+
+
+def spread(items: Sequence[str], most: int) -> list[str]:
+    """Returns at most so many items, the first, the last and others evenly between."""
+    if len(items) <= most:
+        return list(items)
+    if most == 1:
+        return [items[0]]
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
+def run_names(runs: Sequence[RunResults]) -> list[str]:
+    """Returns the names of runs, with the start of their ids where two share a name."""
+    names = [naming.plain(found.run.name) for found in runs]
+    return [
+        f"{name} ({found.run.id[:8]})" if names.count(name) > 1 else name
+        for name, found in zip(names, runs, strict=True)
+    ]
+
+
+def _own(cases: Sequence[Mapping[str, AxisValue]]) -> list[str]:
+    """Returns the axes of its own by which the cases of one layer differ, without those that others imply."""
+    names = [name for name in varying(cases) if name not in {"layer", "backend"}]
+    for name in DERIVED:
+        others = [other for other in names if other != name]
+        if name in names and others and implied(name, [*others, "backend"], cases):
+            names = others
+    return [name for name in names if not naming.is_workload(name)]

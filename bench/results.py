@@ -1,0 +1,147 @@
+"""A stored run as people ask about it: per case one status, its caveats, and a figure with an interval per metric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from bench import caveats, metrics
+from bench.axes import AXES
+from bench.records import INSPECTION, Case, Flag, Outcome, Planned, Run, Status
+from bench.stats import Interval, geometric_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from bench.store import Store
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One metric of one case: an estimate over processes with its interval, and each process' median by repeat."""
+
+    metric: str
+    unit: str
+    interval: Interval
+    by_repeat: Mapping[int, float]
+    samples: int
+
+    @property
+    def value(self) -> float:
+        """The estimate in base units."""
+        return self.interval.estimate
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """Everything known of one case of a run; `status` is None where nothing was measured yet."""
+
+    case: Case
+    status: Status | None
+    detail: str
+    flags: tuple[Flag, ...]
+    figures: Mapping[str, Figure]
+    outcomes: tuple[Outcome, ...]
+
+    def value(self, metric: str) -> float | None:
+        """Returns the estimate of a metric, None where it is unknown."""
+        figure = self.figures.get(metric)
+        return None if figure is None else figure.value
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """A run with the results of its cases, in the order of the plan."""
+
+    run: Run
+    cases: tuple[CaseResult, ...]
+
+    def varying(self) -> list[str]:
+        """Returns the axes with more than one value among the cases that have them, in the order of their table."""
+        names: dict[str, set[object]] = {}
+        for result in self.cases:
+            for name, value in result.case.items():
+                names.setdefault(name, set()).add(value)
+        return order_axes([name for name, values in names.items() if len(values) > 1])
+
+    def count(self, status: Status | None) -> int:
+        """Returns how many cases ended in a status."""
+        return sum(result.status is status for result in self.cases)
+
+
+def load(store: Store, run: Run) -> RunResults:
+    """Returns the results of a stored run."""
+    return of_outcomes(run, store.plan(run.id), store.outcomes(run.id))
+
+
+def of_outcomes(run: Run, plan: Sequence[Planned], outcomes: Sequence[Outcome]) -> RunResults:
+    """Returns the results that a plan's outcomes amount to."""
+    by_case: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        by_case.setdefault(outcome.case_id, []).append(outcome)
+    return RunResults(run, tuple(_case(planned.case, by_case.get(planned.case.id, [])) for planned in plan))
+
+
+def samples(case: Case, outcome: Outcome) -> Iterator[tuple[str, str, tuple[float, ...]]]:
+    """Yields metric, unit and samples of one process: observed ones, then those that follow from them."""
+    observed = {o.metric: o.samples for o in outcome.observations}
+    for observation in outcome.observations:
+        yield observation.metric, observation.unit, observation.samples
+    if outcome.status is not Status.OK:
+        return
+    for metric in metrics.TABLE.values():
+        fits = all(need in observed for need in metric.needs) if metric.needs else outcome.repeat == INSPECTION
+        if metric.derive is not None and fits and (derived := metric.derive(case, observed)):
+            yield metric.name, metric.unit, derived
+
+
+def order_axes(names: Sequence[str]) -> list[str]:
+    """Returns axes in the order of their table, unknown ones last."""
+    rank = {name: i for i, name in enumerate(AXES)}
+    return sorted(names, key=lambda name: (rank.get(name, len(rank)), name))
+
+
+def _case(case: Case, outcomes: Sequence[Outcome]) -> CaseResult:
+    """Returns the result of one case."""
+    medians: dict[str, dict[int, float]] = {}
+    units: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    flags = [flag for outcome in outcomes for flag in outcome.flags]
+    for outcome in outcomes:
+        for metric, unit, values in samples(case, outcome):
+            medians.setdefault(metric, {})[outcome.repeat] = median(values)
+            units[metric] = unit
+            counts[metric] = counts.get(metric, 0) + len(values)
+        flags += caveats.of_samples(outcome.samples("latency"))
+    figures = {
+        metric: Figure(metric, units[metric], _interval(list(values.values())), values, counts[metric])
+        for metric, values in medians.items()
+    }
+    if latency := figures.get("latency"):
+        flags += caveats.of_repeats(latency.interval.half_width, latency.interval.replicates)
+    expected, counted = figures.get("flops_executed"), figures.get("flops_torch")
+    if expected and counted:
+        flags += caveats.of_counts(expected.value, counted.value)
+    bad = next((o for o in outcomes if o.status is not Status.OK), None)
+    status = bad.status if bad else Status.OK if outcomes else None
+    detail = bad.detail if bad else ""
+    return CaseResult(case, status, detail, _merge(flags), figures, tuple(outcomes))
+
+
+def _interval(values: Sequence[float]) -> Interval:
+    """Returns the estimate over processes; a figure that may be zero comes from one process and has no interval."""
+    if len(values) > 1 and min(values) > 0:
+        return geometric_interval(values)
+    return Interval(median(values), None, None, len(values))
+
+
+def _merge(flags: Sequence[Flag]) -> tuple[Flag, ...]:
+    """Returns each caveat once, with the first detail and how many processes raised it."""
+    found: dict[str, list[Flag]] = {}
+    for flag in flags:
+        found.setdefault(flag.code, []).append(flag)
+    return tuple(
+        Flag(code, f"{same[0].detail} (in {len(same)} processes)".strip() if len(same) > 1 else same[0].detail)
+        for code, same in found.items()
+    )

@@ -1,0 +1,184 @@
+"""The tables of the store, and what is checked before a database is taken for one of ours."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from bench.errors import StoreError
+from bench.records import SCHEMA_VERSION
+
+DEFAULT = "softmoe-bench.db"
+APPLICATION = "softmoe-bench"
+BUSY_SECONDS = 60.0
+"""How long a writer waits for another one."""
+
+METADATA = sql.MetaData()
+
+META = sql.Table(
+    "meta", METADATA, sql.Column("key", sql.String(64), primary_key=True), sql.Column("value", sql.Text, nullable=False)
+)
+RUNS = sql.Table(
+    "runs",
+    METADATA,
+    sql.Column("id", sql.String(12), primary_key=True),
+    sql.Column("name", sql.String(200), nullable=False, unique=True),
+    sql.Column("grid", sql.Text, nullable=False),
+    sql.Column("description", sql.Text, nullable=False),
+    sql.Column("command", sql.Text, nullable=False),
+    sql.Column("settings", sql.JSON, nullable=False),
+    sql.Column("comparable", sql.JSON, nullable=False),
+    sql.Column("informational", sql.JSON, nullable=False),
+    sql.Column("started", sql.Double, nullable=False),
+    sql.Column("finished", sql.Double),
+    sql.Column("state", sql.String(16), nullable=False),
+)
+CASES = sql.Table(
+    "cases", METADATA, sql.Column("id", sql.String(16), primary_key=True), sql.Column("axes", sql.JSON, nullable=False)
+)
+PLANS = sql.Table(
+    "plans",
+    METADATA,
+    sql.Column("run_id", sql.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    sql.Column("case_id", sql.ForeignKey("cases.id"), primary_key=True),
+    sql.Column("position", sql.Integer, nullable=False),
+    sql.Column("skip", sql.Text),
+)
+OUTCOMES = sql.Table(
+    "outcomes",
+    METADATA,
+    sql.Column("run_id", sql.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    sql.Column("case_id", sql.ForeignKey("cases.id"), primary_key=True),
+    sql.Column("repeat", sql.Integer, primary_key=True),
+    sql.Column("status", sql.String(16), nullable=False),
+    sql.Column("detail", sql.Text, nullable=False),
+    sql.Column("flags", sql.JSON, nullable=False),
+    sql.Column("facts", sql.JSON, nullable=False),
+    sql.Column("started", sql.Double, nullable=False),
+    sql.Column("finished", sql.Double, nullable=False),
+)
+OBSERVATIONS = sql.Table(
+    "observations",
+    METADATA,
+    sql.Column("run_id", sql.String(12), primary_key=True),
+    sql.Column("case_id", sql.String(16), primary_key=True),
+    sql.Column("repeat", sql.Integer, primary_key=True),
+    sql.Column("metric", sql.String(64), primary_key=True),
+    sql.Column("unit", sql.String(16), nullable=False),
+    sql.Column("samples", sql.JSON, nullable=False),
+    sql.ForeignKeyConstraint(
+        ["run_id", "case_id", "repeat"],
+        ["outcomes.run_id", "outcomes.case_id", "outcomes.repeat"],
+        ondelete="CASCADE",
+    ),
+)
+BASELINES = sql.Table(
+    "baselines",
+    METADATA,
+    sql.Column("name", sql.String(200), primary_key=True),
+    sql.Column("run_id", sql.ForeignKey("runs.id"), nullable=False),
+    sql.Column("saved", sql.Double, nullable=False),
+)
+
+
+def connect(where: str | None, *, create: bool, make: bool = True) -> tuple[sql.Engine, str]:
+    """Returns a checked engine for a path or URL and how to name it to people; with `create` a missing store is made.
+
+    Without `make` an empty database is accepted and left empty.
+
+    Raises:
+        StoreError: it does not exist, cannot be reached, is not ours, or has a form that this version cannot read.
+    """
+    where = where or DEFAULT
+    url = where if "://" in where else f"sqlite:///{where}"
+    try:
+        parsed = sql.make_url(url)
+        is_sqlite = parsed.get_backend_name() == "sqlite"
+        where = shown_as = str(parsed.database) if is_sqlite else parsed.render_as_string()
+        engine = sql.create_engine(parsed, connect_args={"timeout": BUSY_SECONDS} if is_sqlite else {})
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise StoreError(f"store {where}: {reason(error)}; give a path or a SQLAlchemy URL") from None
+    if is_sqlite:
+        _check_path(Path(shown_as), create=create)
+        sql.event.listen(engine, "connect", _enforce_foreign_keys)
+    try:
+        _check_form(engine, shown_as, create=create, make=make)
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise StoreError(f"store {shown_as}: {reason(error)}") from None
+    except StoreError:
+        engine.dispose()
+        raise
+    return engine, shown_as
+
+
+def _check_path(path: Path, *, create: bool) -> None:
+    """Refuses a path that cannot hold or does not hold a store."""
+    if path.is_dir():
+        raise StoreError(f"store {path} is a folder: give the path of a file")
+    if path.exists():
+        return
+    if not create:
+        raise StoreError(f"store {path} does not exist: make it with `softmoe-bench run`, or name another with --store")
+    if not path.absolute().parent.is_dir():
+        raise StoreError(f"store {path}: the folder {path.absolute().parent} does not exist")
+
+
+def _check_form(engine: sql.Engine, shown_as: str, *, create: bool, make: bool) -> None:
+    """Makes the tables of a new store, and refuses one of another program or another version."""
+    tables = set(sql.inspect(engine).get_table_names())
+    ours = set(METADATA.tables)
+    if not tables and create and not make:
+        return
+    if not tables and create:
+        with engine.begin() as connection:
+            METADATA.create_all(connection)
+            if not connection.execute(sql.select(META.c.key)).first():
+                facts = {"application": APPLICATION, "schema": str(SCHEMA_VERSION)}
+                connection.execute(META.insert(), [{"key": k, "value": v} for k, v in facts.items()])
+        return
+    if not tables:
+        raise StoreError(f"store {shown_as} is empty: make a run in it with `softmoe-bench run --store {shown_as}`")
+    if not ours <= tables:
+        raise StoreError(f"store {shown_as} belongs to another program (its tables: {', '.join(sorted(tables)[:5])})")
+    with engine.connect() as connection:
+        facts = {key: value for key, value in connection.execute(sql.select(META.c.key, META.c.value))}  # noqa: C416
+    if facts.get("application") != APPLICATION:
+        raise StoreError(f"store {shown_as} belongs to another program ({facts.get('application', 'unnamed')})")
+    version = int(facts.get("schema", 0))
+    if version != SCHEMA_VERSION:
+        newer = "use a newer softmoe-bench" if version > SCHEMA_VERSION else "this version has no way to read it"
+        raise StoreError(f"store {shown_as} has form {version}, this program writes form {SCHEMA_VERSION}: {newer}")
+
+
+def _enforce_foreign_keys(connection: Any, _record: object) -> None:  # noqa: ANN401  (a DB-API connection has no type)
+    """Lets SQLite remove observations together with their outcome."""
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def reason(error: Exception) -> str:
+    """Returns the database's own words, without SQLAlchemy's statement and link."""
+    words = str(error.orig) if isinstance(error, DBAPIError) and error.orig else str(error)
+    return words.strip().splitlines()[0]
+
+
+def check(where: str | None) -> None:
+    """Refuses a store that exists and is not ours, or that could not be made; writes nothing.
+
+    Raises:
+        StoreError: see `connect`.
+    """
+    path = Path(where or DEFAULT)
+    if "://" in str(where) or path.exists():
+        engine, _ = connect(where, create=True, make=False)
+        engine.dispose()
+        if "://" not in str(where) and not os.access(path, os.W_OK):
+            raise StoreError(f"store {path} cannot be written: no permission")
+        return
+    _check_path(path, create=True)
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise StoreError(f"store {path} cannot be made: no permission to write in {path.absolute().parent}")

@@ -1,0 +1,292 @@
+"""Runs, outcomes, observations and baselines in SQL; one transaction per outcome with all its observations.
+
+SQLAlchemy Core over a SQLite file by default; any other database that SQLAlchemy reaches is a URL.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sql
+from sqlalchemy.exc import SQLAlchemyError
+
+from bench.errors import InputError, StoreError
+from bench.records import (
+    Case,
+    Environment,
+    Flag,
+    Observation,
+    Outcome,
+    Planned,
+    Run,
+    Status,
+)
+from bench.schema import BASELINES, CASES, OBSERVATIONS, OUTCOMES, PLANS, RUNS, connect, reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A name for a run to compare with; `saved` is seconds since the epoch."""
+
+    name: str
+    run: Run
+    saved: float
+
+
+class Store:
+    """The results of many runs; several processes may write and read at once."""
+
+    def __init__(self, engine: sql.Engine, shown_as: str) -> None:
+        self._engine = engine
+        self.shown_as = shown_as
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sql.Connection]:
+        """Yields a connection whose writes are kept whole or not at all."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise StoreError(f"store {self.shown_as}: {reason(error)}") from error
+
+    def close(self) -> None:
+        """Gives back every connection."""
+        self._engine.dispose()
+
+    # runs
+
+    def start_run(self, run: Run, plan: Iterable[Planned]) -> None:
+        """Keeps a new run with its plan; cases that the plan skips get their outcome at once.
+
+        Raises:
+            StoreError: it cannot be written, or another run has the name.
+        """
+        planned = list(plan)
+        with self._transaction() as connection:
+            if connection.execute(sql.select(RUNS.c.id).where(RUNS.c.name == run.name)).first():
+                raise InputError(f"store {self.shown_as} already has a run named {run.name}: choose another --name")
+            known = set(connection.execute(sql.select(CASES.c.id)).scalars())
+            fresh = [{"id": p.case.id, "axes": dict(p.case)} for p in planned if p.case.id not in known]
+            if fresh:
+                connection.execute(CASES.insert(), fresh)
+            connection.execute(
+                RUNS.insert().values(
+                    id=run.id,
+                    name=run.name,
+                    grid=run.grid,
+                    description=run.description,
+                    command=run.command,
+                    settings=dict(run.settings),
+                    comparable=dict(run.environment.comparable),
+                    informational=dict(run.environment.informational),
+                    started=run.started,
+                    finished=None,
+                    state="running",
+                )
+            )
+            connection.execute(
+                PLANS.insert(),
+                [
+                    {"run_id": run.id, "case_id": p.case.id, "position": i, "skip": p.skip}
+                    for i, p in enumerate(planned)
+                ],
+            )
+            for p in planned:
+                if p.skip is not None:
+                    skipped = Outcome(p.case.id, 0, Status.SKIPPED, p.skip, started=run.started, finished=run.started)
+                    _insert_outcome(connection, run.id, skipped)
+
+    def add_outcome(self, run_id: str, outcome: Outcome) -> None:
+        """Keeps one outcome with all its observations, or nothing of it; an earlier one of the repeat is replaced."""
+        with self._transaction() as connection:
+            same = [OUTCOMES.c.run_id == run_id, OUTCOMES.c.case_id == outcome.case_id]
+            connection.execute(OUTCOMES.delete().where(*same, OUTCOMES.c.repeat == outcome.repeat))
+            _insert_outcome(connection, run_id, outcome)
+
+    def set_state(self, run_id: str, state: str) -> None:
+        """Marks a run as running, complete or interrupted."""
+        with self._transaction() as connection:
+            finished = None if state == "running" else time.time()
+            connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(state=state, finished=finished))
+
+    def runs(self) -> list[Run]:
+        """Returns every run, oldest first."""
+        with self._transaction() as connection:
+            rows = connection.execute(sql.select(RUNS).order_by(RUNS.c.started, RUNS.c.id)).mappings()
+            return [_run(row) for row in rows]
+
+    def find(self, word: str) -> Run:
+        """Returns the run that a word names: id, unique prefix of an id, name, `latest` or `baseline:NAME`.
+
+        Raises:
+            InputError: no run or several have it.
+        """
+        if word.startswith("baseline:"):
+            return self.baseline(word.removeprefix("baseline:")).run
+        runs = self.runs()
+        if not runs:
+            raise InputError(f"store {self.shown_as} has no run yet: make one with `softmoe-bench run --grid quick`")
+        if word == "latest":
+            return runs[-1]
+        exact = [run for run in runs if word in (run.name, run.id)]
+        found = exact or [run for run in runs if len(word) >= 3 and run.id.startswith(word)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InputError(f"run {word} is not unique: {', '.join(run.id for run in found)}")
+        names = ", ".join(run.name for run in runs[-8:])
+        raise InputError(f"store {self.shown_as} has no run {word} (newest: {names}; all: `softmoe-bench list runs`)")
+
+    def plan(self, run_id: str) -> list[Planned]:
+        """Returns the cases of a run in order."""
+        query = (
+            sql.select(CASES.c.axes, PLANS.c.skip)
+            .join(CASES, CASES.c.id == PLANS.c.case_id)
+            .where(PLANS.c.run_id == run_id)
+            .order_by(PLANS.c.position)
+        )
+        with self._transaction() as connection:
+            return [Planned(Case(axes), skip) for axes, skip in connection.execute(query)]
+
+    def outcomes(self, run_id: str) -> list[Outcome]:
+        """Returns every outcome of a run with its observations, in the order of case and repeat."""
+        with self._transaction() as connection:
+            seen = connection.execute(
+                sql.select(OBSERVATIONS).where(OBSERVATIONS.c.run_id == run_id).order_by(OBSERVATIONS.c.metric)
+            ).mappings()
+            observed: dict[tuple[str, int], list[Observation]] = {}
+            for row in seen:
+                key = (row["case_id"], row["repeat"])
+                observed.setdefault(key, []).append(Observation(row["metric"], row["unit"], tuple(row["samples"])))
+            rows = connection.execute(
+                sql.select(OUTCOMES)
+                .join(PLANS, (PLANS.c.run_id == OUTCOMES.c.run_id) & (PLANS.c.case_id == OUTCOMES.c.case_id))
+                .where(OUTCOMES.c.run_id == run_id)
+                .order_by(PLANS.c.position, OUTCOMES.c.repeat)
+            ).mappings()
+            return [
+                Outcome(
+                    case_id=row["case_id"],
+                    repeat=row["repeat"],
+                    status=Status(row["status"]),
+                    detail=row["detail"],
+                    flags=tuple(Flag(**flag) for flag in row["flags"]),
+                    observations=tuple(observed.get((row["case_id"], row["repeat"]), ())),
+                    facts=row["facts"],
+                    started=row["started"],
+                    finished=row["finished"],
+                )
+                for row in rows
+            ]
+
+    def free_name(self, stem: str) -> str:
+        """Returns the stem with the first number that no run has yet: quick-1, quick-2, ..."""
+        taken = {run.name for run in self.runs()}
+        return next(name for i in range(1, len(taken) + 2) if (name := f"{stem}-{i}") not in taken)
+
+    # baselines
+
+    def save_baseline(self, name: str, run: Run) -> None:
+        """Lets a name stand for a run; a name in use then stands for the new one."""
+        with self._transaction() as connection:
+            connection.execute(BASELINES.delete().where(BASELINES.c.name == name))
+            connection.execute(BASELINES.insert().values(name=name, run_id=run.id, saved=time.time()))
+
+    def baselines(self) -> list[Baseline]:
+        """Returns every baseline by name."""
+        query = sql.select(BASELINES.c.name.label("baseline"), BASELINES.c.saved, RUNS).join(
+            RUNS, RUNS.c.id == BASELINES.c.run_id
+        )
+        with self._transaction() as connection:
+            rows = connection.execute(query.order_by(BASELINES.c.name)).mappings()
+            return [Baseline(row["baseline"], _run(row), row["saved"]) for row in rows]
+
+    def baseline(self, name: str) -> Baseline:
+        """Returns the named baseline.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        baselines = {baseline.name: baseline for baseline in self.baselines()}
+        if name in baselines:
+            return baselines[name]
+        have = f"it has: {', '.join(baselines)}" if baselines else "it has none yet"
+        raise InputError(
+            f"store {self.shown_as} has no baseline {name} ({have}); save one with `softmoe-bench baseline save {name}`"
+        )
+
+    def delete_baseline(self, name: str) -> None:
+        """Forgets the name; the run stays."""
+        self.baseline(name)
+        with self._transaction() as connection:
+            connection.execute(BASELINES.delete().where(BASELINES.c.name == name))
+
+
+def new_run_id() -> str:
+    """Returns a fresh run id: twelve hexadecimal digits."""
+    return secrets.token_hex(6)
+
+
+def open_store(where: str | None = None, *, create: bool = False) -> Store:
+    """Returns the store at a path or URL; with `create` a missing one is made.
+
+    Raises:
+        StoreError: it does not exist, cannot be reached, is not ours, or has a form that this version cannot read.
+    """
+    return Store(*connect(where, create=create))
+
+
+def _insert_outcome(connection: sql.Connection, run_id: str, outcome: Outcome) -> None:
+    """Writes one outcome and its observations."""
+    connection.execute(
+        OUTCOMES.insert().values(
+            run_id=run_id,
+            case_id=outcome.case_id,
+            repeat=outcome.repeat,
+            status=outcome.status.value,
+            detail=outcome.detail,
+            flags=[{"code": flag.code, "detail": flag.detail} for flag in outcome.flags],
+            facts=dict(outcome.facts),
+            started=outcome.started,
+            finished=outcome.finished,
+        )
+    )
+    if outcome.observations:
+        connection.execute(
+            OBSERVATIONS.insert(),
+            [
+                {
+                    "run_id": run_id,
+                    "case_id": outcome.case_id,
+                    "repeat": outcome.repeat,
+                    "metric": observation.metric,
+                    "unit": observation.unit,
+                    "samples": json.loads(json.dumps(observation.samples, allow_nan=False)),
+                }
+                for observation in outcome.observations
+            ],
+        )
+
+
+def _run(row: Mapping[str, Any] | sql.RowMapping) -> Run:
+    """Returns a run from its row."""
+    return Run(
+        id=row["id"],
+        name=row["name"],
+        grid=row["grid"],
+        description=row["description"],
+        command=row["command"],
+        settings=row["settings"],
+        environment=Environment(row["comparable"], row["informational"]),
+        started=row["started"],
+        finished=row["finished"],
+        state=row["state"],
+    )

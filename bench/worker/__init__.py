@@ -1,0 +1,1 @@
+"""The child process that measures; the only place that imports torch."""

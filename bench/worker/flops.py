@@ -1,0 +1,147 @@
+"""FLOPs of one call as two counters see them, and what they did not see."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.records import Flag
+from bench.worker.finding import Finding, one
+
+if TYPE_CHECKING:
+    from bench.records import Task
+    from bench.worker.subject import Subject
+
+ELEMENTWISE = """
+abs add all amax any arange argmax argsort as_strided bincount bitwise_and bitwise_not bitwise_or broadcast_to
+bucketize cat ceil clamp clamp_min clone copy count_nonzero cumsum detach diff div embedding empty empty_like eq
+exp expand expand_as fill flatten floor_divide full full_like gather ge gelu gt index index_add index_copy index_fill
+index_put index_select item le linalg_vector_norm log logical_and lt masked_fill max maximum mean min mT mul ne neg
+new_empty new_full new_zeros nonzero nonzero_numpy numel one_hot ones ones_like pad permute pow reciprocal relu repeat
+repeat_interleave reshape resize resolve_conj round rsqrt rsub scatter scatter_add scatter_reduce searchsorted
+select sigmoid slice softmax sort split split_with_sizes sqrt square squeeze stack std sub sum t take_along_dim to
+to_copy topk transpose tril triu unbind unflatten unsqueeze var view view_as where zero zeros zeros_like
+"""
+NEGLIGIBLE = frozenset(ELEMENTWISE.split())
+"""Operations of torch without matrix products, in-place forms alike; the formulas leave them out too."""
+
+
+def observe(subject: Subject, task: Task) -> Finding:
+    """Returns FLOPs of one call by torch's counter, and by fvcore where the mode is a forward pass."""
+    grouped = _GroupedProduct()
+    counted = _torch(subject, grouped)
+    found, missed = (None, {}) if task.case["mode"] != "forward" else _fvcore(subject)
+    if grouped.some_rows_unused and found is not None:
+        missed |= {"aten::_grouped_mm": 1}  # a trace has shapes only, and here fewer rows than it shows are computed
+    flags = (Flag("counter_incomplete", f"fvcore cannot count {', '.join(sorted(missed))}"),) if missed else ()
+    return Finding(
+        observations=one("flops_torch", "FLOP", counted) + one("flops_fvcore", "FLOP", None if missed else found),
+        flags=flags,
+        facts={"fvcore_uncounted": missed},
+    )
+
+
+class _GroupedProduct:
+    """The formula of the grouped product, which torch's counter leaves out; remembers whether rows went unused."""
+
+    _get_raw = True  # asks torch's counter for the arguments themselves: offs says how many rows are computed
+
+    def __init__(self) -> None:
+        self.some_rows_unused = False
+
+    def __call__(
+        self,
+        a: torch.Tensor,
+        b: torch.Tensor,
+        offs: torch.Tensor | None = None,
+        *_args: object,
+        out_val: object = None,
+        **_kwargs: object,
+    ) -> int:
+        """Returns 2 per multiply-add.
+
+        Rows (R, D) against (E, D, F), or (D, R) against (R, F) cut along R, the gradient of the weights: each of the
+        rows that `offs` ends at meets D * F numbers once, whatever the groups.
+        """
+        del out_val
+        if offs is None or a.dim() != 2:
+            raise ValueError(f"grouped product of {tuple(a.shape)} and {tuple(b.shape)}: no formula for this form")
+        rows, width = (a.shape[0], a.shape[1]) if b.dim() == 3 else (a.shape[1], a.shape[0])
+        used = int(offs[-1]) if offs.numel() else 0
+        self.some_rows_unused |= used < rows
+        return 2 * used * width * b.shape[-1]
+
+
+def _torch(subject: Subject, grouped: _GroupedProduct) -> int:
+    """Returns FLOPs by torch's counter, taught the grouped product."""
+    operator = torch.ops.aten._grouped_mm  # noqa: SLF001  (the operator's public name in torch 2.13 begins so)
+    with FlopCounterMode(display=False, custom_mapping={operator: grouped}) as counter:
+        subject.call(0)
+    return int(counter.get_total_flops())
+
+
+def _fvcore(subject: Subject) -> tuple[int | None, dict[str, int]]:
+    """Returns twice fvcore's multiply-adds and the operations with products that it could not count."""
+    from fvcore.nn import FlopCountAnalysis  # noqa: PLC0415  (only this pass needs it)
+
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # tracing warns of every branch on data; the input is the one measured
+        try:
+            analysis = FlopCountAnalysis(subject.layer, subject.batches[0])
+            analysis.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False)
+            analysis.tracer_warnings("none")
+            for name, handle in HANDLES.items():
+                analysis.set_op_handle(name, handle)
+            total = int(2 * analysis.total())
+            missed = {
+                n: c
+                for n, c in analysis.unsupported_ops().items()
+                if n.removeprefix("aten::").strip("_") not in NEGLIGIBLE
+            }
+        except Exception as error:  # noqa: BLE001  (jit tracing refuses some modules in many ways; it is not our case)
+            return None, {f"the layer ({type(error).__name__})": 1}
+    return total, missed
+
+
+def _shape(value: Any) -> list[int]:  # noqa: ANN401  (a torch.jit value has no public type)
+    """Returns the shape of a traced value."""
+    from fvcore.nn.jit_handles import get_shape  # noqa: PLC0415
+
+    return list(get_shape(value))
+
+
+def _einsum(inputs: list[Any], _outputs: list[Any]) -> Counter[str]:
+    """Counts a two-operand einsum exactly; fvcore's own handle rounds to four digits."""
+    equation = inputs[0].toIValue()
+    operands = [_shape(node) for node in inputs[1].node().inputs()]
+    if len(operands) != 2:
+        raise ValueError(f"einsum {equation} of {len(operands)} operands: its cost depends on the order taken")
+    sizes: dict[str, int] = {}
+    for letters, shape in zip(equation.replace(" ", "").split("->")[0].split(","), operands, strict=True):
+        sizes |= dict(zip(letters, shape, strict=True))
+    return Counter(einsum=math.prod(sizes.values()))
+
+
+def _baddbmm(inputs: list[Any], _outputs: list[Any]) -> Counter[str]:
+    """Counts baddbmm, which fvcore does not know."""
+    batch, rows, inner = _shape(inputs[1])
+    return Counter(baddbmm=batch * rows * inner * _shape(inputs[2])[-1])
+
+
+def _grouped(inputs: list[Any], _outputs: list[Any]) -> Counter[str]:
+    """Counts the grouped product, which fvcore does not know."""
+    return Counter(grouped_mm=math.prod(_shape(inputs[0])) * _shape(inputs[1])[-1])
+
+
+HANDLES = {
+    "aten::einsum": _einsum,
+    "aten::baddbmm": _baddbmm,
+    "aten::_grouped_mm": _grouped,
+    "aten::layer_norm": None,
+}
+"""What fvcore is taught; elementwise layer_norm is left out, as in the formulas."""

@@ -1,0 +1,183 @@
+"""A stack of two-layer feed-forward experts, f_e(z) = activation(z w1_e + b1_e) w2_e + b2_e.
+
+The hidden layer uses GELU in its tanh form, as flax's MlpBlock does in google-research/vision_transformer.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from softmoe_ref import arguments
+
+
+def gelu(x: Tensor) -> Tensor:
+    """Return the tanh form of GELU."""
+    return functional.gelu(x, approximate="tanh")
+
+
+ACTIVATIONS: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {"gelu": gelu}
+
+
+@dataclass(frozen=True)
+class SortedRows:
+    """Rows sorted by expert.
+
+    Attributes:
+        rows: (R, D); the rows after the last expert's belong to nobody, and their values mean nothing.
+        ends: (E,) int32; the rows of expert e are those from ends[e - 1] to ends[e].
+        full: whether no row is left over after the last expert's.
+    """
+
+    rows: Tensor
+    ends: Tensor
+    full: bool
+
+
+class Experts(nn.Module):
+    """E feed-forward networks with stacked weights, used as (in, out).
+
+    Every expert is drawn independently: `w1` and `w2` uniform within +-sqrt(6 / (d_model + d_ff)) (Xavier, per expert,
+    not over the stack), `b1` and `b2` normal with standard deviation 1e-6.
+    """
+
+    def __init__(
+        self,
+        num_experts: int,
+        d_model: int,
+        d_ff: int,
+        *,
+        activation: str = "gelu",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        arguments.positive_integer("num_experts", num_experts)
+        arguments.positive_integer("d_model", d_model)
+        arguments.positive_integer("d_ff", d_ff)
+        arguments.one_of("activation", activation, ACTIVATIONS)
+        self.num_experts = num_experts
+        self.d_model = d_model
+        self.d_ff = d_ff
+        self.activation = activation
+        self.w1 = nn.Parameter(torch.empty(num_experts, d_model, d_ff, device=device, dtype=dtype))
+        self.b1 = nn.Parameter(torch.empty(num_experts, d_ff, device=device, dtype=dtype))
+        self.w2 = nn.Parameter(torch.empty(num_experts, d_ff, d_model, device=device, dtype=dtype))
+        self.b2 = nn.Parameter(torch.empty(num_experts, d_model, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew from torch's global generator."""
+        bound = (6 / (self.d_model + self.d_ff)) ** 0.5
+        for weight in (self.w1, self.w2):
+            nn.init.uniform_(weight, -bound, bound)
+        for bias in (self.b1, self.b2):
+            nn.init.normal_(bias, std=1e-6)
+
+    def forward(self, rows: Tensor | SortedRows | tuple[Tensor, ...]) -> Tensor | SortedRows | tuple[Tensor, ...]:
+        """Return the experts' outputs, arranged as the `rows` came.
+
+        Args:
+            rows: (E, R, D) with R rows for each expert; or `SortedRows`; or one tensor (R_e, D) per expert. Their dtype
+                is the one computed in.
+        """
+        if isinstance(rows, SortedRows):
+            return self._sorted(rows)
+        if isinstance(rows, tuple):
+            return self._each(rows)
+        return self._stacked(rows)
+
+    def _weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.w1.to(dtype), self.b1.to(dtype), self.w2.to(dtype), self.b2.to(dtype)
+
+    def _stacked(self, x_ERD: Tensor) -> Tensor:
+        w1, b1, w2, b2 = self._weights(x_ERD.dtype)
+        act = ACTIVATIONS[self.activation]
+        if self.num_experts == 1:  # addmm is up to 1.5 times as fast as baddbmm with a batch of one
+            hidden_RF = act(torch.addmm(b1.squeeze(0), x_ERD.squeeze(0), w1.squeeze(0)))
+            return torch.addmm(b2.squeeze(0), hidden_RF, w2.squeeze(0)).unsqueeze(0)
+        hidden_ERF = act(torch.baddbmm(b1.unsqueeze(1), x_ERD, w1))
+        return torch.baddbmm(b2.unsqueeze(1), hidden_ERF, w2)
+
+    def _sorted(self, x: SortedRows) -> SortedRows:
+        w1, b1, w2, b2 = self._weights(x.rows.dtype)
+        hidden_RF = ACTIVATIONS[self.activation](grouped_linear(x, w1, b1))
+        y_RD = grouped_linear(SortedRows(hidden_RF, x.ends, x.full), w2, b2)
+        return SortedRows(y_RD, x.ends, x.full)
+
+    def _each(self, x: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        # unbind, never w[e]: the gradient of an index is a whole stack of zeros, E stacks in all
+        unbound = [weight.unbind(0) for weight in self._weights(x[0].dtype)]
+        act = ACTIVATIONS[self.activation]
+        return tuple(
+            torch.addmm(b2, act(torch.addmm(b1, x_RD, w1)), w2)
+            for x_RD, w1, b1, w2, b2 in zip(x, *unbound, strict=True)
+        )
+
+
+def grouped_linear(x: SortedRows, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return (R, F): each row times its own expert's `weight` (E, D, F), plus that expert's `bias` (E, F).
+
+    One `torch.nn.functional.grouped_mm`, whose documentation promises a GPU kernel for bfloat16 only. It knows neither
+    float64 nor rows whose length is no multiple of 16 bytes; those go through a loop over the experts' slices, which
+    waits for the device to learn where they end.
+    """
+    if not has_grouped_kernel(weight):
+        return _linear_by_slices(x, weight, bias)
+    product_RF = functional.grouped_mm(x.rows, weight, offs=x.ends)
+    rows = torch.arange(len(x.rows), device=x.ends.device, dtype=x.ends.dtype)
+    expert_R = torch.searchsorted(x.ends, rows, right=True)
+    # rows that belong to nobody hold anything, NaN included, and so do their gradients: they get a bias of their own
+    bias_of_all = bias if x.full else functional.pad(bias, (0, 0, 0, 1))
+    y_RF = product_RF.add_(bias_of_all.index_select(0, expert_R))
+    if y_RF.requires_grad:  # the kernel's backward pass refuses the expanded gradient that a plain y.sum() sends
+        y_RF.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
+    return y_RF
+
+
+def has_grouped_kernel(weight: Tensor) -> bool:
+    """Return whether `torch.nn.functional.grouped_mm` takes this stack of weights (E, D, F) and its transpose."""
+    lengths = [width * weight.element_size() for width in weight.shape[1:]]
+    return weight.dtype != torch.float64 and all(length % 16 == 0 for length in lengths)
+
+
+def _linear_by_slices(x: SortedRows, weight: Tensor, bias: Tensor) -> Tensor:
+    ends = [0, *x.ends.tolist()]
+    counts = [end - start for start, end in pairwise(ends)]
+    left_over = len(x.rows) - ends[-1]
+    *slices, _ = torch.split(x.rows, [*counts, left_over])
+    products = [torch.addmm(b, rows, w) for rows, w, b in zip(slices, weight.unbind(0), bias.unbind(0), strict=True)]
+    return torch.cat([*products, x.rows.new_zeros(left_over, weight.shape[2])])
+
+
+def computing_dtype(x: Tensor) -> torch.dtype:
+    """Return the dtype that experts and mixtures are computed in: that of `x`, except on a CPU without such units.
+
+    Such a CPU emulates bfloat16 and float16 products, tens of times slower than float32; the layer then converts its
+    weights for each call instead.
+    """
+    if x.device.type == "cpu" and x.dtype in _CPU_UNITS and not _cpu_computes(x.dtype):
+        return torch.float32
+    return x.dtype
+
+
+_CPU_UNITS: Final = {
+    torch.bfloat16: ("avx512_bf16", "amx_bf16", "bf16"),
+    torch.float16: ("avx512_fp16", "amx_fp16", "fp16"),
+}
+
+
+@cache
+def _cpu_computes(dtype: torch.dtype) -> bool:
+    report = getattr(
+        torch.cpu, "get_capabilities", None
+    )  # not in torch 2.10; without it the CPU gets what was asked for
+    if report is None:
+        return True
+    capabilities = report()
+    return any(capabilities.get(name) for name in _CPU_UNITS[dtype])

@@ -1,0 +1,158 @@
+import pytest
+from recorded import dense, failed, measured, results, run, soft
+
+from bench.compare import Pair, Verdict, compare, parse_pair, verdict
+from bench.errors import InputError, NotComparableError
+from bench.records import Status
+from bench.stats import Interval
+
+STEADY = [1.00, 1.01, 0.99, 1.00, 1.01]
+
+
+def scaled(factor: float) -> list[float]:
+    return [factor * value for value in STEADY]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (1.06, 1.20, Verdict.SLOWER),
+        (1.04, 1.20, Verdict.UNCLEAR),
+        (0.80, 0.94, Verdict.FASTER),
+        (0.80, 0.96, Verdict.UNCLEAR),
+        (0.97, 1.04, Verdict.SAME),
+        (0.50, 2.00, Verdict.UNCLEAR),
+        (None, None, Verdict.UNCLEAR),
+    ],
+)
+def test_a_verdict_is_a_claim_about_the_whole_interval(
+    low: float | None, high: float | None, expected: Verdict
+) -> None:
+    assert verdict(Interval(1.0, low, high, 5), 0.05) is expected
+
+
+def test_slower_faster_and_same() -> None:
+    case = soft()
+    base = results(measured(case, STEADY), [case])
+    for factor, expected in ((1.5, Verdict.SLOWER), (0.5, Verdict.FASTER), (1.0, Verdict.SAME)):
+        other = results(measured(case, scaled(factor)), [case], of=run("quick-2", id="ffffffffffff"))
+        found = compare(base, other)
+        assert [row.verdict for row in found.rows] == [expected]
+        assert found.rows[0].ratio is not None
+        assert found.rows[0].ratio.estimate == pytest.approx(factor)
+        assert found.worse == (factor > 1)
+
+
+def test_a_slow_machine_is_not_a_slow_layer() -> None:
+    """Everything takes twice as long in the second run, the reference kernel too."""
+    case = soft()
+    base = results(measured(case, STEADY, references=scaled(1e-3)), [case])
+    other = results(measured(case, scaled(2.0), references=scaled(2e-3)), [case], of=run("quick-2", id="ffffffffffff"))
+    row = compare(base, other).rows[0]
+    assert row.verdict is Verdict.SAME
+    assert row.raw is not None
+    assert row.raw.estimate == pytest.approx(2.0)
+
+
+def test_noise_is_unclear_and_one_process_is_unclear() -> None:
+    case = soft()
+    base = results(measured(case, [1.0, 1.5, 0.7, 1.2]), [case])
+    other = results(measured(case, [1.3, 1.6, 0.8, 1.1]), [case], of=run("b", id="ffffffffffff"))
+    assert compare(base, other).rows[0].verdict is Verdict.UNCLEAR
+    alone = results(measured(case, [9.0]), [case], of=run("c", id="eeeeeeeeeeee"))
+    assert compare(base, alone).rows[0].verdict is Verdict.UNCLEAR
+
+
+def test_missing_new_and_failed_cases_are_named() -> None:
+    cases = [soft(), dense(), soft(num_experts=16)]
+    base = results(measured(cases[0], STEADY) + measured(cases[1], STEADY), cases[:2])
+    outcomes = [failed(cases[1], Status.CRASHED, "signal 11\nlog"), *measured(cases[2], STEADY)]
+    other = results(outcomes, cases[1:], of=run("b", id="ffffffffffff"))
+    found = compare(base, other)
+    assert [(row.case_id, row.verdict) for row in found.rows] == [
+        (cases[1].id, Verdict.FAILED),
+        (cases[0].id, Verdict.MISSING),
+        (cases[2].id, Verdict.NEW),
+    ]
+    assert found.rows[0].reason == "crashed: signal 11"
+    assert found.incomplete
+    assert not found.worse
+
+
+def test_a_case_that_never_worked_is_no_regression() -> None:
+    case = soft()
+    base = results([failed(case)], [case])
+    other = results([failed(case)], [case], of=run("b", id="ffffffffffff"))
+    found = compare(base, other)
+    assert found.rows[0].verdict is Verdict.NOT_MEASURED
+    assert not found.incomplete
+
+
+def test_worst_first() -> None:
+    cases = [soft(num_experts=n) for n in (2, 4, 8, 16)]
+    factors = (1.0, 1.2, 0.5, 1.9)
+    base = results([o for c in cases for o in measured(c, STEADY)], cases)
+    slow = [o for c, f in zip(cases, factors, strict=True) for o in measured(c, scaled(f))]
+    found = compare(base, results(slow, cases, of=run("b", id="ffffffffffff")))
+    assert [row.name for row in found.rows] == ["num_experts=16", "num_experts=4", "num_experts=8", "num_experts=2"]
+
+
+def test_other_machines_are_refused_with_the_facts_that_differ() -> None:
+    case = soft()
+    base = results(measured(case, STEADY), [case])
+    other = results(measured(case, STEADY), [case], of=run("b", id="ffffffffffff", cpu="Other CPU"))
+    with pytest.raises(
+        NotComparableError, match="cannot be compared: cpu is Test CPU against Other CPU; measure both on"
+    ):
+        compare(base, other)
+
+
+def test_a_pair_within_one_run_is_compared_round_by_round() -> None:
+    """The machine doubles its time from round to round; the ratio of each round is still 1.3."""
+    drift = [1.0, 2.0, 4.0, 8.0]
+    cases = [soft(backend="einsum"), soft(backend="fused")]
+    outcomes = measured(cases[0], drift) + measured(cases[1], [1.3 * value for value in drift])
+    found = results(outcomes, cases)
+    (row,) = compare(found, found, pair=parse_pair("backend=einsum,fused")).rows
+    assert row.verdict is Verdict.SLOWER
+    assert row.ratio is not None
+    assert row.ratio.low == pytest.approx(1.3)
+    assert row.ratio.high == pytest.approx(1.3)
+
+
+def test_a_layer_from_outside_is_paired_with_ours_in_spite_of_its_missing_backend() -> None:
+    ours = soft()
+    axes = {name: value for name, value in ours.items() if name != "backend"} | {"layer": "mine:Layer"}
+    theirs = type(ours)(axes)
+    found = results(measured(ours, STEADY) + measured(theirs, scaled(2.0)), [ours, theirs])
+    (row,) = compare(found, found, pair=parse_pair("layer=soft,mine:Layer")).rows
+    assert row.verdict is Verdict.SLOWER
+
+
+def test_a_pair_with_two_partners_is_refused() -> None:
+    cases = [soft(backend="einsum"), soft(backend="fused"), dense()]
+    found = results([], cases)
+    with pytest.raises(InputError, match="has 2 partners; narrow the runs down with --set"):
+        compare(found, found, pair=Pair("layer", "dense", "soft"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("backend", "--pair backend: write axis=base,candidate as in backend=einsum,fused"),
+        ("backend=einsum", "--pair backend=einsum: write axis=base,candidate"),
+        ("bakend=a,b", "unknown axis 'bakend'; did you mean backend?"),
+        ("batch_size=1,x", "batch_size = 'x': takes a whole number >= 1"),
+        ("batch_size=2,2.0", "both sides are 2"),
+    ],
+)
+def test_a_pair_that_makes_no_sense(words: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_pair(words)
+    assert message in str(caught.value)
+
+
+def test_a_pair_of_which_one_side_was_not_measured() -> None:
+    found = results([], [soft()])
+    with pytest.raises(InputError, match="--pair backend: no case has backend = loop"):
+        compare(found, found, pair=Pair("backend", "fused", "loop"))

@@ -1,0 +1,285 @@
+"""Parameters, FLOPs and bytes against numbers worked out by hand and against the paper's tables."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bench import costs
+from bench.costs import Cost, capacity, dense, expert_choice, for_mode, soft, token_choice
+
+# B M D F are small and different, so that no letter can stand for another
+SIZES = {"batch_size": 2, "seq_len": 6, "d_model": 5, "d_ff": 7, "dtype": "float32"}
+SPARSE = SIZES | {"num_experts": 3, "capacity_factor": 1.0, "group_size": None, "capacity_rounding": "round"}
+TOKENS = SPARSE | {"top_k": 2, "backend": "indexed"}
+EXPERT = 2 * 5 * 7 + 7 + 5  # 82 parameters
+ROW = 4 * 5 * 7  # 140 FLOP for one token through one expert
+ROUTER = 2 * 12 * 5 * 3  # 360 FLOP
+
+# arXiv:2308.00951v2 Table 8: parameters recomputed exactly from the official code, GFLOP of one image at 2 per MAC
+ARCHITECTURES = {"S": (384, 12, 1536, 6), "B": (768, 12, 3072, 6), "L": (1024, 24, 4096, 12), "H": (1280, 32, 5120, 16)}
+TABLE_8 = [
+    ("S", 16, None, 33_059_737, 9.17),
+    ("S", 16, 128, 933_709_471, 8.55),
+    ("S", 14, 256, 1_841_402_527, 13.12),
+    ("B", 16, None, 108_555_673, 34.99),
+    ("B", 16, 128, 3_707_638_687, 31.83),
+    ("L", 16, None, 333_635_481, 122.53),
+    ("L", 16, 128, 13_127_249_829, 110.68),
+    ("H", 14, None, 668_675_993, 333.32),
+    ("H", 14, 128, 27_318_132_649, 283.66),
+    ("H", 14, 256, 54_177_406_889, 341.37),
+]
+
+
+def vit(size: str, patch: int, moe_layer: Cost | None = None, mode: str = "forward") -> tuple[int, int]:
+    """(parameters, executed FLOP for one image) of a ViT whose last MLPs are replaced by a layer with this cost."""
+    d_model, depth, d_ff, replaced = ARCHITECTURES[size]
+    length, classes, heads = (224 // patch) ** 2, 29_593, {"S": 6, "B": 12, "L": 16, "H": 16}[size]
+    axes = {"batch_size": 1, "seq_len": length, "d_model": d_model, "d_ff": d_ff, "dtype": "float32"}
+    mlp = for_mode(dense(axes), mode)
+    moe = mlp if moe_layer is None else moe_layer
+    pixels = patch * patch * 3
+    around = (pixels + 1 + length) * d_model + 2 * d_model + (d_model + 1) * classes
+    # two LayerNorms, four projections with bias, the norms of queries and keys
+    attention = 2 * 2 * d_model + 4 * (d_model + 1) * d_model + 2 * d_model // heads
+    parameters = around + depth * attention + (depth - replaced) * mlp.parameters + replaced * moe.parameters
+    products = 2 * length * pixels * d_model + 2 * d_model * classes
+    products += depth * (4 * 2 * length * d_model * d_model + 2 * 2 * length * length * d_model)
+    factor = 1 if mode == "forward" else 3
+    flops = factor * products + (depth - replaced) * mlp.executed_flops + replaced * moe.executed_flops
+    return parameters, flops
+
+
+@pytest.mark.parametrize(("size", "patch", "experts", "parameters", "gflop"), TABLE_8)
+def test_the_papers_models_come_out(size: str, patch: int, experts: int | None, parameters: int, gflop: float) -> None:
+    d_model, _, d_ff, _ = ARCHITECTURES[size]
+    axes = {"batch_size": 1, "seq_len": (224 // patch) ** 2, "d_model": d_model, "d_ff": d_ff, "dtype": "float32"}
+    layer = None if experts is None else soft(axes | {"num_experts": experts, "slots_per_expert": 1})
+    counted, flops = vit(size, patch, layer)
+    assert counted == parameters
+    assert flops / 1e9 == pytest.approx(gflop, abs=0.005)
+
+
+def test_the_papers_one_hot_einsum_comes_out_in_training_too() -> None:
+    axes = {"batch_size": 8, "seq_len": 196, "d_model": 384, "d_ff": 1536, "dtype": "float32", "backend": "einsum"}
+    axes |= {"num_experts": 32, "top_k": 1, "capacity_factor": 1.0, "group_size": 1568}
+    whole, indexed = token_choice(axes), token_choice(axes | {"backend": "indexed"})
+    assert (whole.executed_flops - indexed.executed_flops) / 2 / 1568 == 2 * 1568 * 384  # 1.20 M multiply-adds a token
+    training = for_mode(whole, "forward_backward")
+    image = dataclasses.replace(training, executed_flops=training.executed_flops // 8)
+    ratio = vit("S", 16, image, "forward_backward")[1] / vit("S", 16, mode="forward_backward")[1]
+    assert ratio == pytest.approx(21.5 / 17.0, rel=0.005)  # exaFLOP of S/16, Table 9
+
+
+def test_dense_by_hand() -> None:
+    cost = dense(SIZES)
+    assert cost.parameters == EXPERT == 82
+    assert cost.parameter_bytes == 328
+    assert cost.useful_flops == cost.executed_flops == 12 * ROW == 1680
+    assert cost.output_bytes == 12 * 5 * 4
+    assert cost.min_bytes == 4 * (82 + 2 * 60 + 12 * 7) == 1144
+
+
+def test_soft_by_hand() -> None:
+    cost = soft(SIZES | {"num_experts": 3, "slots_per_expert": 2})
+    assert cost.parameters == 3 * EXPERT + 5 * 6 + 1 == 277
+    # logits, dispatch, combine: 2 sequences of (6 x 5) @ (5 x 6); 2 * 6 slots through an expert
+    assert cost.useful_flops == cost.executed_flops == 3 * 2 * 2 * 6 * 5 * 6 + 12 * ROW == 3840
+    assert cost.min_bytes == 4 * (277 + 2 * 60 + 2 * 6 * 6 + 12 * 5 * 2 + 12 * 7) == 2692
+
+
+def test_soft_agrees_with_the_published_asv_number() -> None:
+    axes = {"batch_size": 1, "seq_len": 196, "d_model": 128, "d_ff": 256, "num_experts": 4, "slots_per_expert": 1}
+    assert soft(axes | {"dtype": "float32"}).useful_flops == 1_126_400
+
+
+def test_soft_flops_depend_on_the_product_of_experts_and_slots_only() -> None:
+    axes = {"batch_size": 1, "seq_len": 196, "d_model": 384, "d_ff": 1536, "dtype": "float32"}
+    split = [soft(axes | {"num_experts": 2**n, "slots_per_expert": 2 ** (8 - n)}) for n in range(9)]
+    assert len({cost.useful_flops for cost in split}) == 1
+    assert [cost.parameters for cost in split] == sorted({cost.parameters for cost in split})
+
+
+def test_token_choice_by_hand() -> None:
+    # 2 groups of 6 tokens, capacity round(6 * 2 * 1 / 3) = 4: 24 assignments on 2 * 3 * 4 places
+    cost = token_choice(TOKENS)
+    assert cost.parameters == 3 * EXPERT + 5 * 3 == 261
+    assert cost.useful_flops == cost.executed_flops == ROUTER + 24 * ROW == 3720
+    assert cost.min_bytes == 4 * (261 + 2 * 60 + 12 * 3 + 24 * (2 * 5 + 7)) == 3300
+
+
+def test_capacity_bounds_useful_rows_from_above_and_sets_the_executed_ones() -> None:
+    roomy, tight = TOKENS | {"capacity_factor": 1.5}, TOKENS | {"capacity_factor": 0.5}  # 6 and 2 places
+    assert token_choice(roomy).useful_flops == ROUTER + 24 * ROW
+    assert token_choice(roomy).executed_flops == ROUTER + 36 * ROW
+    assert token_choice(tight).useful_flops == token_choice(tight).executed_flops == ROUTER + 12 * ROW
+
+
+def test_the_one_hot_products_are_executed_and_not_useful() -> None:
+    plain, einsum = token_choice(TOKENS), token_choice(TOKENS | {"backend": "einsum"})
+    one_hot = 2 * 2 * 6 * 3 * 4 * 5  # 2 groups of (3 * 4 x 6) @ (6 x 5)
+    assert einsum.useful_flops == plain.useful_flops
+    assert einsum.executed_flops == plain.executed_flops + 2 * one_hot
+    assert einsum.one_sided_flops == one_hot == 1440
+
+
+def test_one_group_for_the_whole_batch_makes_one_hot_products_larger() -> None:
+    by_sequence = token_choice(TOKENS | {"backend": "einsum"})
+    together = token_choice(TOKENS | {"backend": "einsum", "group_size": 12})
+    assert together.one_sided_flops == 2 * by_sequence.one_sided_flops
+    assert together.useful_flops == by_sequence.useful_flops
+
+
+@pytest.mark.parametrize(
+    ("backend", "capacity_factor", "rows"),
+    [
+        ("indexed", 1.0, 24),
+        ("indexed", None, None),
+        ("einsum", None, None),
+        ("grouped", None, 24),
+        ("loop", None, 24),
+        ("grouped", 1.0, None),
+        ("loop", 1.0, None),
+        ("grouped", 1.5, 24),  # capacity 6 = every token of the group: nothing can be dropped
+        ("fused", None, None),
+        ("fused", 1.0, None),
+    ],
+)
+def test_what_the_data_decides_is_unknown(backend: str, capacity_factor: float | None, rows: int | None) -> None:
+    cost = token_choice(TOKENS | {"backend": backend, "capacity_factor": capacity_factor})
+    assert cost.executed_flops == (None if rows is None else ROUTER + rows * ROW)
+    assert cost.useful_flops == ROUTER + 24 * ROW
+
+
+@pytest.mark.parametrize("backend", ["indexed", "grouped", "loop"])
+def test_expert_choice_by_hand(backend: str) -> None:
+    # capacity round(6 / 3) = 2: 2 groups * 3 experts * 2 places, all taken
+    cost = expert_choice(SPARSE | {"backend": backend})
+    assert cost.parameters == 261
+    assert cost.useful_flops == cost.executed_flops == ROUTER + 12 * ROW == 2040
+    assert cost.min_bytes == 4 * (261 + 2 * 60 + 12 * 3 + 12 * (2 * 5 + 7)) == 2484
+
+
+def test_expert_choice_pays_for_one_hot_products_too() -> None:
+    cost = expert_choice(SPARSE | {"backend": "einsum"})
+    assert cost.one_sided_flops == 2 * 2 * 6 * 3 * 2 * 5
+    assert cost.executed_flops == cost.useful_flops + 2 * cost.one_sided_flops
+
+
+def test_expert_choice_takes_no_top_k() -> None:
+    assert expert_choice(SPARSE | {"backend": "indexed", "top_k": 2}) == expert_choice(SPARSE | {"backend": "indexed"})
+
+
+def test_experts_that_no_row_can_reach_are_not_read() -> None:
+    one = TOKENS | {"batch_size": 1, "seq_len": 1, "top_k": 1, "num_experts": 64, "capacity_factor": None}
+    cost = token_choice(one)
+    assert cost.parameters == 64 * EXPERT + 5 * 64
+    assert cost.min_bytes == 4 * (EXPERT + 5 * 64 + 2 * 5 + 64 + (2 * 5 + 7))
+
+
+@pytest.mark.parametrize("layer", [dense, soft, token_choice, expert_choice])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_halves_bytes_and_nothing_else(layer: Callable[..., Any], dtype: str) -> None:
+    axes = TOKENS | {"slots_per_expert": 2}
+    full, half = layer(axes), layer(axes | {"dtype": dtype})
+    sizes = {name: getattr(full, name) // 2 for name in ("parameter_bytes", "output_bytes", "min_bytes")}
+    assert half == dataclasses.replace(full, **sizes)
+
+
+# from the official code: tokens of a group, experts, factor, rounding -> places (golden/capacity_table.npz, all 389
+# rows with these roundings agree); ties first
+@pytest.mark.parametrize(
+    ("tokens", "experts", "factor", "rounding", "places"),
+    [
+        (1568, 64, 1.0, "round", 24),  # 24.5
+        (20, 4, 0.5, "round", 2),  # 2.5
+        (20, 4, 1.5, "round", 8),  # 7.5
+        (196, 4, 1.5, "round", 74),  # 73.5
+        (392, 4, 1.25, "round", 122),  # 122.5
+        (196, 8, 0.5, "round", 12),  # 12.25
+        (49, 32, 1.05, "round", 2),
+        (196, 8, 1.25, "round", 31),
+        (256, 4, 1.05, "round", 67),
+        (1568, 64, 1.5, "round", 37),
+        (1568, 64, 1.0, "ceil4", 28),
+        (16, 64, 2.0, "ceil4", 4),
+        (20, 4, 1.5, "ceil4", 8),
+        (49, 4, 2.0, "ceil4", 28),
+        (196, 4, 1.5, "ceil4", 76),
+        (392, 32, 1.0, "ceil4", 16),
+        (1568, 128, 2.0, "ceil4", 28),
+    ],
+)
+def test_capacity_is_the_official_codes(
+    tokens: int, experts: int | None, factor: float, rounding: str, places: int
+) -> None:
+    axes = {"batch_size": 1, "seq_len": tokens, "num_experts": experts, "capacity_factor": factor}
+    assert capacity(axes | {"capacity_rounding": rounding}) == places
+
+
+def test_capacity_counts_every_choice_and_the_group_given() -> None:
+    assert capacity(TOKENS) == 4
+    assert capacity(SPARSE) == 2
+    assert capacity(TOKENS | {"group_size": 12}) == 8
+    assert capacity(SPARSE | {"num_experts": 100}) == 0
+
+
+def test_backward_costs_two_forwards_and_the_optimiser_no_product() -> None:
+    cost = soft(SIZES | {"num_experts": 3, "slots_per_expert": 2})
+    both, step = for_mode(cost, "forward_backward"), for_mode(cost, "train_step")
+    assert for_mode(cost, "forward") == cost
+    assert both.useful_flops == both.executed_flops == step.executed_flops == 3 * 3840
+    assert both.parameters == cost.parameters
+    assert both.min_bytes == 3 * 2692 - 240
+    assert step.min_bytes is None
+
+
+def test_the_mask_takes_no_gradient() -> None:
+    cost = token_choice(TOKENS | {"backend": "einsum"})
+    both = for_mode(cost, "forward_backward")
+    assert both.executed_flops == 3 * cost.executed_flops - 1440
+    assert both.useful_flops == 3 * cost.useful_flops
+
+
+def test_unknown_stays_unknown_in_every_mode() -> None:
+    cost = token_choice(TOKENS | {"capacity_factor": None})
+    assert for_mode(cost, "forward_backward").executed_flops is None
+
+
+def test_a_mode_is_applied_once() -> None:
+    both = for_mode(dense(SIZES), "forward_backward")
+    with pytest.raises(ValueError, match="got one of mode 'forward_backward'"):
+        for_mode(both, "forward_backward")
+    with pytest.raises(ValueError, match="must be forward, forward_backward or train_step, got 'backward'"):
+        for_mode(dense(SIZES), "backward")
+
+
+@pytest.mark.parametrize(
+    ("layer", "changed", "message"),
+    [
+        (dense, {"d_ff": 0}, "d_ff must be a whole number of at least 1, got 0"),
+        (dense, {"d_model": 5.0}, "d_model must be a whole number of at least 1, got 5.0"),
+        (dense, {"batch_size": True}, "batch_size must be a whole number"),
+        (dense, {"dtype": "float8"}, "dtype must be one of float32, bfloat16, float16, got 'float8'"),
+        (soft, {"slots_per_expert": None}, "slots_per_expert must be a whole number of at least 1, got None"),
+        (token_choice, {"top_k": 4}, "top_k 4 is more than num_experts 3"),
+        (token_choice, {"group_size": 5}, "group_size 5 does not divide batch_size"),
+        (token_choice, {"capacity_factor": 0}, "capacity_factor must be a number above 0"),
+        (token_choice, {"capacity_factor": 0.01}, "an expert has no place"),
+        (token_choice, {"capacity_rounding": "up"}, "capacity_rounding must be round or ceil4, got 'up'"),
+        (expert_choice, {"capacity_factor": None}, "expert_choice needs a capacity_factor"),
+        (expert_choice, {"capacity_factor": 4.0}, "an expert cannot choose 8 of 6 tokens"),
+        (capacity, {"capacity_factor": None}, "sets no capacity"),
+    ],
+)
+def test_a_case_without_meaning_is_refused_by_name(
+    layer: Callable[..., Any], changed: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        layer(TOKENS | changed)
+
+
+def test_the_backends_of_the_table_are_known_here() -> None:
+    assert {"einsum", "indexed", "grouped", "loop"} == {*costs.PADDED_BACKENDS, *costs.RAGGED_BACKENDS}

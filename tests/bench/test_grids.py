@@ -1,0 +1,49 @@
+"""The grids that come with the package: each asks one question, and can be planned with and without a GPU."""
+
+import pytest
+
+from bench.grid import bundled, load, parse_settings
+from bench.plan import make
+
+pytestmark = pytest.mark.parametrize("name", bundled())
+
+
+def test_it_says_what_it_answers(name: str) -> None:
+    found = load(name)
+    assert found.name == name
+    assert found.description[0].isupper()
+    assert found.description.endswith((".", "?"))
+    assert "\n" not in found.description
+
+
+def test_its_tokens_are_photographs(name: str) -> None:
+    found = load(name)
+    assert found.defaults["input"] == "photo"
+    assert {planned.case["input"] for planned in make(found).cases} == {"photo"}
+
+
+def test_it_can_be_measured_on_a_cpu_without_a_skip(name: str) -> None:
+    plan = make(load(name))
+    assert plan.remarks == ()
+    assert [(planned.case["device"], planned.skip) for planned in plan.cases] == [("cpu", None)] * len(plan.cases)
+    assert len({planned.case.id for planned in plan.cases}) == len(plan.cases) > 1
+
+
+def test_it_can_be_measured_on_a_gpu_in_half_precision(name: str) -> None:
+    overrides = parse_settings(["device=cuda", "dtype=bfloat16"])
+    plan = make(load(name), overrides=overrides, devices=("cpu", "cuda"))
+    assert plan.remarks == ()
+    assert len(plan.cases) == len(make(load(name)).cases)
+    assert {(p.case["device"], p.case["dtype"], p.skip) for p in plan.cases} == {("cuda", "bfloat16", None)}
+
+
+def test_layers_are_compared_on_the_same_tokens(name: str) -> None:
+    """The dense layer is the yardstick, so every batch that a layer sees is one that it sees too."""
+    work = ("batch_size", "seq_len", "d_model", "d_ff", "mode", "dtype", "input", "seed")
+    cases = make(load(name)).runnable
+    seen = {
+        layer: {tuple(c[axis] for axis in work) for c in cases if c["layer"] == layer}
+        for layer in {c["layer"] for c in cases}
+    }
+    assert "dense" in seen
+    assert all(batches <= seen["dense"] for batches in seen.values())
