@@ -20,6 +20,9 @@ FEW_REPEATS = 3
 NOISY_SPREAD = 0.10
 """Interquartile range over median at which torch.utils.benchmark, too, begins to warn."""
 
+IMPRECISE = 0.05
+"""Half the relative interval of one process' median above which its figure is rough."""
+
 DISAGREEMENT = 0.01
 """Counters may differ by this share before it is called a disagreement."""
 
@@ -58,7 +61,7 @@ TABLE: dict[str, Caveat] = {
         Caveat(
             "time_limit",
             "stopped by time",
-            "Sampling stopped at the time limit before the median was known to within 1 %.",
+            f"Sampling stopped at the time limit before a process knew its median to within {IMPRECISE:.0%}.",
             "Raise --max-seconds.",
         ),
         Caveat(

@@ -56,11 +56,6 @@ class Layer:
         backend = ("backend",) if self.backends else ()
         return ("d_model", "d_ff", *backend, *self.axes)
 
-    @property
-    def from_outside(self) -> bool:
-        """Whether somebody else wrote the layer, so that neither formula nor oracle exists for it."""
-        return self.name not in TABLE
-
 
 def _group(axes: Mapping[str, AxisValue]) -> tuple[int, int]:
     """Returns tokens of a call and tokens of a group."""

@@ -137,6 +137,7 @@ def _measure(
     from bench.cli import answer, terminal  # noqa: PLC0415
     from bench.cli.progress import progress_for  # noqa: PLC0415
     from bench.run import execute  # noqa: PLC0415
+    from bench.schema import DEFAULT  # noqa: PLC0415
 
     with progress_for(sys.stderr, run.name, settings) as progress:
         summary = execute(plan, executor, store, run, settings, progress)
@@ -146,9 +147,9 @@ def _measure(
     else:
         terminal.show_run(found)
     if summary.interrupted:
-        click.echo(
-            f"interrupted; everything measured is kept, go on with: softmoe-bench run --resume {run.name}", err=True
-        )
+        where = "" if store.shown_as == DEFAULT else f" --store {shlex.quote(store.shown_as)}"
+        again = f"softmoe-bench run --resume {run.name}{where}"
+        click.echo(f"interrupted; everything measured is kept, go on with: {again}", err=True)
         return Exit.INTERRUPTED
     if report_to is not None:
         from bench import report  # noqa: PLC0415

@@ -15,6 +15,9 @@ from bench.compare import Comparison, Comparisons, Verdict
 from bench.records import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.axes import AxisValue
     from bench.results import CaseResult, Figure, RunResults
     from bench.stats import Interval
 
@@ -37,18 +40,18 @@ def console() -> Console:
 def show_run(found: RunResults) -> None:
     """Prints a run: one row per case, what failed and why, and the caveats in words."""
     out = console()
-    varying = [name for name in found.varying() if name != "layer"]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    varying = [name for name in found.varying() if name not in ("layer", "backend")]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
     table.add_column("layer", no_wrap=True)
     for name in varying:
-        table.add_column(_short(name), justify="right")
+        table.add_column(_short(name), justify="right", no_wrap=True)
     for title in ("latency", "tokens/s", "peak mem", "FLOPs"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("notes")
     marks = _marks(found)
     for result in found.cases:
         axes = [show_value(result.case[name]) if name in result.case else "" for name in varying]
-        table.add_row(str(result.case["layer"]), *axes, *_figures(result), _note(result, marks))
+        table.add_row(_layer(result.case), *axes, *_figures(result), _note(result, marks))
     out.print(table)
     for code, mark in marks.items():
         caveat = caveats.TABLE[code]
@@ -135,6 +138,12 @@ def _note(result: CaseResult, marks: dict[str, str]) -> str:
     if result.status is Status.OK:
         return letters
     return f"{'not measured' if result.status is None else result.status.value} {letters}".strip()
+
+
+def _layer(case: Mapping[str, AxisValue]) -> str:
+    """Returns layer and backend in one word."""
+    backend = case.get("backend")
+    return str(case["layer"]) if backend is None else f"{case['layer']}/{backend}"
 
 
 def _short(name: str) -> str:

@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table; numbers are aligned to the right."""
+    """A column of a table; numbers are aligned to the right, a long one may break its lines."""
 
     title: str
     number: bool = False
     hint: str = ""
+    long: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table; `keys` says how many leading columns name the row, `ids` are the anchors of the rows."""
+    """A table whose first column names the row; `ids` are the anchors of the rows."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[str | Markup]]
     caption: str = ""
-    keys: int = 1
     ids: Sequence[str] = ()
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import seaborn as sns
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from bench import units
@@ -26,11 +26,16 @@ if TYPE_CHECKING:
 
 WIDTH = 500
 ROW = 35
-NAME_LENGTH = 50
+LINE_LENGTH = 72
+"""Characters that fit a row's name and figure together."""
+
 WHISKER_REACH = 2.0
 """Whiskers reach at most so many times the largest estimate; longer ones end in an arrow."""
 
-MARKERS = "osD^vPX*h"
+BAR = 0.2
+"""How far below its place a row is drawn; its name stands as far above."""
+
+MARKERS = "osD^vPX*<"
 
 
 @dataclass(frozen=True)
@@ -46,21 +51,18 @@ class Look:
     """How a series is drawn: everywhere the same colour and marker."""
 
     number: int
+    hue: int | None = None
+    dashed: bool = False
 
     @property
     def colour(self) -> str:
         """One of the eight colours."""
-        return svg.COLOURS[self.number % len(svg.COLOURS)]
+        return svg.COLOURS[(self.number if self.hue is None else self.hue) % len(svg.COLOURS)]
 
     @property
     def marker(self) -> str:
         """One of nine markers, so that colour and marker together repeat only after 72 series."""
         return MARKERS[self.number % len(MARKERS)]
-
-    @property
-    def dashes(self) -> tuple[float, ...] | str:
-        """Solid for the first eight, dashed for later ones."""
-        return "" if self.number < len(svg.COLOURS) else (3, 1.5)
 
 
 @dataclass(frozen=True)
@@ -102,25 +104,23 @@ def rows(
     tops = [sum(m.value for m in row.marks) if stacked else max(m.value for m in row.marks) for row in data]
     factor, label = units.axis_scale(tops, scale.unit)
     bottom, top = _limits(data, tops, log=scale.log)
-    foot, head = (64 if legend else 42), 30
+    foot, head = (74 if legend else 46), 30
     height = head + ROW * len(data) + foot
     with svg.drawing():
         figure = svg.canvas(WIDTH, height)
         axes = figure.add_axes((6 / WIDTH, foot / height, 1 - 18 / WIDTH, ROW * len(data) / height))
         _scaffold(axes, scale, (bottom / factor, top / factor), len(data))
-        axes.set_xlabel(f"{scale.title} ({label})" if label else scale.title, labelpad=2)
         clipped = 0
         for place, row in enumerate(data):
-            centre = place + 0.2
-            axes.text(0, place - 0.22, shorten(plain(row.name), NAME_LENGTH), transform=axes.get_yaxis_transform(),
-                      va="center", ha="left", fontsize=8.5)  # fmt: skip
-            axes.text(1, place - 0.22, row.text, transform=axes.get_yaxis_transform(),
-                      va="center", ha="right", fontsize=8.5)  # fmt: skip
-            (_dots if dots else _bars)(axes, row, centre, factor)
-            clipped += sum(_whisker(axes, mark, centre, factor, (bottom, top)) for mark in row.marks)
+            name = shorten(plain(row.name), LINE_LENGTH - 3 - len(row.text))
+            for side, text, where in ((0, name, "left"), (1, row.text, "right")):
+                axes.text(side, place - BAR, text, transform=axes.get_yaxis_transform(), va="center", ha=where)
+            clipped += sum(_whisker(axes, mark, place + BAR, factor, (bottom, top)) for mark in row.marks)
+        (_dots if dots else _bars)(axes, data, factor)
+        axes.set_xlabel(f"{scale.title} ({label})" if label else scale.title, labelpad=2)
         if legend:
             axes.legend(handles=_handles(data, legend, dots=dots), loc="upper left", ncols=len(legend),
-                        bbox_to_anchor=(-0.01, -34 / (ROW * len(data))), borderaxespad=0, handlelength=1.4)  # fmt: skip
+                        bbox_to_anchor=(-0.01, -46 / (ROW * len(data))), borderaxespad=0, handlelength=1.4)  # fmt: skip
         figure.text(6 / WIDTH, 1 - 13 / height, shorten(plain(title), 66), va="center", ha="left", fontsize=9.5,
                     fontweight="bold")  # fmt: skip
         words = "; ".join(f"{plain(row.name)}: {row.text}" for row in data)
@@ -163,6 +163,7 @@ def _scaffold(axes: Axes, scale: Scale, limits: tuple[float, float], count: int)
         readable_log(axes.xaxis)
     elif scale.log:
         axes.xaxis.set_major_locator(LogLocator(10, numticks=6))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}")
         axes.xaxis.set_minor_locator(NullLocator())
     else:
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -170,36 +171,49 @@ def _scaffold(axes: Axes, scale: Scale, limits: tuple[float, float], count: int)
     if scale.band is not None:
         axes.axvspan(*scale.band, color=svg.INK, alpha=0.08, lw=0)
     if scale.line is not None:
-        axes.axvline(scale.line, color=svg.INK, lw=1, dashes=(4, 2))
+        axes.axvline(scale.line, color=svg.INK, lw=1, dashes=(4, 2), alpha=0.5, zorder=0)
 
 
 def readable_log(axis: object) -> None:
-    """Gives a log axis ticks at 1, 2 and 5 with plain numbers."""
-    axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=9))  # type: ignore[attr-defined]
+    """Gives a log axis ticks at 1, 2 and 5, more where it spans little, with plain numbers."""
+    low, high = sorted(axis.get_view_interval())  # type: ignore[attr-defined]
+    subs = (1.0, 2.0, 5.0) if high / low > 12 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
+    axis.set_major_locator(LogLocator(10, subs=subs, numticks=12))  # type: ignore[attr-defined]
     axis.set_minor_locator(NullLocator())  # type: ignore[attr-defined]
     axis.set_major_formatter(lambda value, _: f"{value:g}")  # type: ignore[attr-defined]
     axis.set_minor_formatter(NullFormatter())  # type: ignore[attr-defined]
 
 
-def _bars(axes: Axes, row: Row, centre: float, factor: float) -> None:
-    """Draws a bar, or the parts of a stack, the longest first."""
-    ends = [sum(m.value for m in row.marks[: i + 1]) / factor for i in range(len(row.marks))]
-    for mark, end in reversed(list(zip(row.marks, ends, strict=True))):
+def _bars(axes: Axes, data: Sequence[Row], factor: float) -> None:
+    """Draws bars, or the parts of stacks one after another."""
+    left = [0.0] * len(data)
+    for part in range(max(len(row.marks) for row in data)):
+        marks = {place: row.marks[part] for place, row in enumerate(data) if part < len(row.marks)}
+        colours = [mark.look.colour for mark in marks.values()]
         before = len(axes.patches)
-        sns.barplot(x=[end], y=[centre], orient="y", native_scale=True, width=0.36, color=mark.look.colour,
-                    saturation=1, errorbar=None, linewidth=0, ax=axes)  # fmt: skip
-        for patch in axes.patches[before:]:
-            patch.set_hatch("////" if mark.hatched else "")
-            if mark.hatched:
-                patch.set_edgecolor(svg.PAPER)
+        sns.barplot(x=[mark.value / factor for mark in marks.values()], y=[place + BAR for place in marks], orient="y",
+                    native_scale=True, width=0.36, hue=colours, palette=dict(zip(colours, colours, strict=True)),
+                    saturation=1, errorbar=None, dodge=False, legend=False, linewidth=0, ax=axes)  # fmt: skip
+        for patch in (patch for patch in axes.patches[before:] if isinstance(patch, Rectangle)):
+            place = round(patch.get_y() + patch.get_height() / 2 - BAR)
+            patch.set_x(left[place])
+            left[place] += patch.get_width()
+            if marks[place].hatched:
+                patch.set(hatch="////", edgecolor=svg.PAPER)
     axes.set_ylabel("")
 
 
-def _dots(axes: Axes, row: Row, centre: float, factor: float) -> None:
-    """Draws a dot for each figure."""
-    for mark in row.marks:
-        sns.scatterplot(x=[mark.value / factor], y=[centre], color=mark.look.colour, marker=mark.look.marker, s=42,
-                        linewidth=0, zorder=4, clip_on=False, legend=False, ax=axes)  # fmt: skip
+def _dots(axes: Axes, data: Sequence[Row], factor: float) -> None:
+    """Draws a dot for each figure on a faint line for each row."""
+    for place in range(len(data)):
+        axes.axhline(place + BAR, color=svg.FAINT, lw=0.8, zorder=1)
+    marks = [(place, mark) for place, row in enumerate(data) for mark in row.marks]
+    names = [str(mark.look.number) for _, mark in marks]
+    looks = {str(mark.look.number): mark.look for _, mark in marks}
+    sns.scatterplot(x=[mark.value / factor for _, mark in marks], y=[place + BAR for place, _ in marks], hue=names,
+                    style=names, palette={name: look.colour for name, look in looks.items()},
+                    markers={name: look.marker for name, look in looks.items()}, s=42, linewidth=0, zorder=4,
+                    clip_on=False, legend=False, ax=axes)  # fmt: skip
     axes.set_ylabel("")
 
 

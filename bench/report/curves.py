@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import seaborn as sns
 from matplotlib.lines import Line2D
@@ -70,12 +70,11 @@ def curves(chart: str, title: str, plane: Plane, series: Sequence[Series]) -> Ch
             axes.set_xscale("log", base=2)
         if log_y:
             axes.set_yscale("log")
+        spot = [_shift(i, len(series), place, log=log_x) for i in range(len(series))]
         clipped = sum(
-            _draw(
-                axes, line, place, factor, limits, shift=_shift(i, len(series), place, log=log_x), joined=plane.numeric
-            )
-            for i, line in enumerate(series)
+            _intervals(axes, line, shifted, factor, limits) for line, shifted in zip(series, spot, strict=True)
         )
+        _lines(axes, series, spot, factor, joined=plane.numeric)
         _finish(axes, plane, label, place, log=(log_x, log_y), limits=(limits[0] / factor, limits[1] / factor))
         axes.legend(handles=[_handle(line, joined=plane.numeric) for line in series], loc="upper left",
                     bbox_to_anchor=(-44 / (WIDTH - 72), -42 / PLOT), borderaxespad=0, labelspacing=0.3)  # fmt: skip
@@ -100,50 +99,59 @@ def _limits(marks: Sequence[Mark], *, log: bool) -> tuple[float, float]:
     return 0.0, min(max(top * 1.05, high * 1.1), high * 2) or 1.0
 
 
-def _shift(i: int, count: int, place: dict[AxisValue, float], *, log: bool) -> tuple[float, float]:
-    """Returns factor and addend that set the series a little apart, so that their intervals can be told apart."""
+def _shift(i: int, count: int, place: dict[AxisValue, float], *, log: bool) -> dict[AxisValue, float]:
+    """Returns where a series has its marks: a little apart from the others, so that intervals can be told apart."""
     step = i - (count - 1) / 2
     if log:
-        return 1.0 + 0.025 * step, 0.0
-    return 1.0, step * (max(place.values()) - min(place.values())) * 0.012
+        return {value: x * (1.0 + 0.025 * step) for value, x in place.items()}
+    reach = (max(place.values()) - min(place.values())) * 0.012
+    return {value: x + step * reach for value, x in place.items()}
 
 
-def _draw(
-    axes: Axes,
-    line: Series,
-    place: dict[AxisValue, float],
-    factor: float,
-    limits: tuple[float, float],
-    *,
-    shift: tuple[float, float],
-    joined: bool,
+def _lines(
+    axes: Axes, series: Sequence[Series], spot: Sequence[dict[AxisValue, float]], factor: float, *, joined: bool
+) -> None:
+    """Draws the marks of all series, and the lines between them."""
+    names = [str(i) for i, line in enumerate(series) for _ in line.points]
+    looks = {str(i): line.look for i, line in enumerate(series) if line.points}
+    drawn: dict[str, Any] = {
+        "x": [spot[i][value] for i, line in enumerate(series) for value, _ in line.points],
+        "y": [mark.value / factor for line in series for _, mark in line.points],
+        "hue": names,
+        "style": names,
+        "palette": {name: look.colour for name, look in looks.items()},
+        "markers": {name: look.marker for name, look in looks.items()},
+        "legend": False,
+        "zorder": 4,
+        "ax": axes,
+    }
+    if joined:
+        dashes = {name: (3, 1.5) if look.dashed else "" for name, look in looks.items()}
+        sns.lineplot(**drawn, dashes=dashes, markersize=6.5, markeredgewidth=0, errorbar=None, estimator=None)
+    else:
+        sns.scatterplot(**drawn, s=42, linewidth=0)
+
+
+def _intervals(
+    axes: Axes, line: Series, spot: dict[AxisValue, float], factor: float, limits: tuple[float, float]
 ) -> int:
-    """Draws one series; returns how many of its intervals leave the chart."""
+    """Draws the intervals of a series, or its level; returns how many leave the chart."""
+    colour = line.look.colour
     if line.level is not None:
-        axes.axhline(line.level.value / factor, color=line.look.colour, dashes=(5, 2), lw=1.6, zorder=2)
+        axes.axhline(line.level.value / factor, color=colour, dashes=_dashes(line), lw=1.6, zorder=2)
         if line.level.low is not None and line.level.high is not None:
-            axes.axhspan(
-                max(line.level.low, limits[0]) / factor,
-                min(line.level.high, limits[1]) / factor,
-                color=line.look.colour,
-                alpha=0.12,
-                lw=0,
-            )
+            low, high = max(line.level.low, limits[0]) / factor, min(line.level.high, limits[1]) / factor
+            axes.axhspan(low, high, color=colour, alpha=0.12, lw=0)
         return 0
-    xs = [place[value] * shift[0] + shift[1] for value, _ in line.points]
-    ys = [mark.value / factor for _, mark in line.points]
-    sns.lineplot(x=xs, y=ys, color=line.look.colour, marker=line.look.marker, markersize=6.5, markeredgewidth=0,
-                 linestyle=("--" if line.look.dashes else "-") if joined else "", errorbar=None, estimator=None,
-                 legend=False, zorder=4, ax=axes)  # fmt: skip
     clipped = 0
-    for x, (_, mark) in zip(xs, line.points, strict=True):
+    for value, mark in line.points:
         if mark.low is None or mark.high is None:
             continue
-        ends = max(mark.low, limits[0]) / factor, min(mark.high, limits[1]) / factor
-        axes.plot([x, x], ends, color=line.look.colour, lw=1.2, zorder=3)
+        x, ends = spot[value], (max(mark.low, limits[0]) / factor, min(mark.high, limits[1]) / factor)
+        axes.plot([x, x], ends, color=colour, lw=1.2, zorder=3)
         out = mark.low < limits[0], mark.high > limits[1]
         for end, is_out, arrow in ((ends[0], out[0], "v"), (ends[1], out[1], "^")):
-            axes.plot([x], [end], marker=arrow if is_out else "_", ms=4.5, color=line.look.colour, clip_on=False)
+            axes.plot([x], [end], marker=arrow if is_out else "_", ms=4.5, color=colour, clip_on=False)
         clipped += any(out)
     return clipped
 
@@ -181,13 +189,18 @@ def _finish(
     sns.despine(ax=axes)
 
 
+def _dashes(line: Series) -> tuple[float, float]:
+    """Returns the dashes of a level line: long ones, short ones for every second run."""
+    return (1.5, 1.5) if line.look.dashed else (5.0, 2.0)
+
+
 def _handle(line: Series, *, joined: bool) -> Line2D:
     """Returns what the legend shows for a series."""
     name = shorten(plain(line.name), 66)
     name = f"\u200b{name}" if name.startswith("_") else name  # matplotlib hides names with an underscore
     if line.level is not None:
-        return Line2D([], [], color=line.look.colour, dashes=(5, 2), label=name)
-    style = ("--" if line.look.dashes else "-") if joined else ""
+        return Line2D([], [], color=line.look.colour, dashes=_dashes(line), label=name)
+    style = ("--" if line.look.dashed else "-") if joined else ""
     return Line2D([], [], color=line.look.colour, marker=line.look.marker, ms=6, mew=0, ls=style, label=name)
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from bench.report.view import Entry, View
     from bench.stats import Interval
 
+WRONG = "inaccurate"
+"""The caveat with which a case is not ranked."""
+
 MOST_WORKLOADS = 3
 """Workloads spoken of on the first screen."""
 
@@ -33,13 +36,15 @@ class Findings:
 
 def of_run(view: View, number: int) -> Findings:
     """Returns what can be said of one run."""
-    timed = [entry for entry in view.with_figure("latency") if entry.number == number]
+    timed = [entry for entry in view.timed() if entry.number == number]
+    wrong = [entry for entry in timed if any(flag.code == WRONG for flag in entry.result.flags)]
+    notes = [_wrong(wrong)] if wrong else []
+    timed = [entry for entry in timed if entry not in wrong]
     if not timed:
-        return Findings((), ())
+        return Findings((), tuple(notes))
     groups = view.by_workload(timed)
     chosen = list(groups)[:MOST_WORKLOADS] if len(groups) <= MOST_WORKLOADS else [*list(groups)[:2], list(groups)[-1]]
     claims = [(name, tuple(_of_workload(groups[name]))) for name in chosen]
-    notes = []
     if len(groups) > len(chosen):
         left = naming.count(len(groups) - len(chosen), "further workload")
         notes.append(f"{left}: see the charts and the table of all figures.")
@@ -62,6 +67,11 @@ def ratio(base: Entry, candidate: Entry) -> Interval | None:
 def differs(found: Interval | None) -> bool:
     """Whether the interval of a ratio excludes 1."""
     return found is not None and found.low is not None and found.high is not None and not found.low <= 1 <= found.high
+
+
+def slower(found: Interval | None) -> bool:
+    """Whether the whole interval of a ratio lies above 1."""
+    return found is not None and found.low is not None and found.low > 1
 
 
 def best(entries: Sequence[Entry]) -> Entry:
@@ -95,37 +105,42 @@ def _fastest(first: Entry, others: Sequence[Entry]) -> str:
     if not others:
         figure = first.figure("latency")
         reach = naming.interval(figure.interval if figure else None, "s")
-        words = f"95 % interval {reach}" if reach != units.UNKNOWN else "one process, no interval"
-        return (
-            f"{first.name} takes {naming.value(figure)} per call ({words}), {naming.value(first.figure('throughput'))}."
-        )
-    tied = [other for other in others if not differs(ratio(first, other))]
+        words = f"95\u00a0% interval {reach}" if reach != units.UNKNOWN else "one process, no interval"
+        rate = naming.value(first.figure("throughput"))
+        return f"{first.short} takes {naming.value(figure)} per call ({words}), {rate}."
+    tied = [other for other in others if not slower(ratio(first, other))]
     if not tied:
-        return f"{first.name} is the fastest: {speed}."
+        return f"{first.short} is the fastest: {speed}."
     tied.sort(key=lambda entry: entry.value("latency") or 0.0)
     if len(tied) > 2 and len(tied) == len(others):
-        return f"The {len(others) + 1} designs cannot be told apart; {first.name} has the lowest estimate: {speed}."
-    names = naming.join([entry.name for entry in tied], 2)
-    return f"{first.name} has the lowest latency ({speed}) but cannot be told apart from {names}."
+        return f"The {len(others) + 1} designs cannot be told apart; {first.short} has the lowest estimate: {speed}."
+    names = naming.join([entry.short for entry in tied], 2)
+    return f"{first.short} has the lowest latency ({speed}) but cannot be told apart from {names}."
 
 
 def _against(soft: Entry, other: Entry, *, several: bool) -> str:
     """Returns how Soft MoE stands to another layer."""
     found = ratio(other, soft)
-    opponent = f"the best sparse design ({other.name})" if several else other.name
+    opponent = f"the best sparse design ({other.short})" if several else other.short
     if found is None:
-        return f"{soft.name} and {opponent} were never timed in the same round, so nothing can be said of the two."
+        return f"{soft.short} and {opponent} were never timed in the same round, so nothing can be said of the two."
     times = naming.ratio(found.estimate)
     if found.low is None or found.high is None:
-        return f"{soft.name} took {times} times as long as {opponent}, from a single round: too few for a claim."
-    reach = f"95 % interval {naming.times(found)}"
+        return f"{soft.short} took {times} times as long as {opponent}, from a single round: too few for a claim."
+    reach = f"95\u00a0% interval {naming.times(found)}"
     if not differs(found):
-        return f"{soft.name} and {opponent} cannot be told apart (ratio {times}, {reach})."
+        return f"{soft.short} and {opponent} cannot be told apart (ratio {times}, {reach})."
     work = [entry.value("flops") for entry in (soft, other)]
     extra = ""
     if work[0] and work[1] and abs(work[0] / work[1] - 1) > 0.01:
         extra = f", doing {naming.ratio(work[0] / work[1])} times its useful FLOPs"
-    return f"{soft.name} takes {times} times as long as {opponent} ({reach}){extra}."
+    return f"{soft.short} takes {times} times as long as {opponent} ({reach}){extra}."
+
+
+def _wrong(entries: Sequence[Entry]) -> str:
+    """Returns which cases are not ranked because their output is wrong."""
+    names = naming.join([entry.plain for entry in entries])
+    return f"Not ranked, because the output is further from the oracle than the number format explains: {names}."
 
 
 def _beside_speed(entries: Sequence[Entry]) -> list[str]:
@@ -135,4 +150,4 @@ def _beside_speed(entries: Sequence[Entry]) -> list[str]:
     if worst <= 0.01:
         return []
     share = units.format_value(worst, "ratio")
-    return [f"Speed is not quality: up to {share} of the tokens reach no expert ({entry.full}); see Routing."]
+    return [f"Speed is not quality: up to {share} of the tokens reach no expert ({entry.plain}); see Routing."]

@@ -24,7 +24,7 @@ def render(runs: Sequence[RunResults]) -> str:
     sections = [section for build in TABLE if (section := build(runs)) is not None]
     lighter = " ".join(f"--series-{i}: {colour};" for i, colour in enumerate(svg.LIGHTER))
     style = blocks.fill("style.css", lighter=lighter)
-    return blocks.fill(
+    page = blocks.fill(
         "page.html",
         title=f"{names} – softmoe-bench",
         names=names,
@@ -32,6 +32,7 @@ def render(runs: Sequence[RunResults]) -> str:
         style=style,
         sections=sections,
     )
+    return str(page)
 
 
 def write(runs: Sequence[RunResults], path: Path) -> None:

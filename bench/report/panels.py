@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.report import naming
 from bench.report.charts import Chart, Look, Mark, Row, Scale, rows
+from bench.report.svg import COLOURS
 from bench.report.view import spread
 
 if TYPE_CHECKING:
@@ -42,8 +43,13 @@ class Picture:
 
 
 def looks(view: View) -> dict[str, Look]:
-    """Returns colour and marker of each kind, the same in every chart."""
-    return {kind: Look(i) for i, kind in enumerate(view.kinds)}
+    """Returns how each series is drawn in every chart: a colour for each kind, a marker and dashes for each run."""
+    kinds = list(dict.fromkeys(entry.kind for entry in view.entries))
+    colours = {entry.series: (kinds.index(entry.kind), entry.number) for entry in view.entries}
+    return {
+        name: Look(i, colours[name][0], dashed=colours[name][1] % 2 == 1 or colours[name][0] >= len(COLOURS))
+        for i, name in enumerate(view.series)
+    }
 
 
 def draw(view: View, entries: Sequence[Entry], picture: Picture, most: int = MOST_PANELS) -> Panels:
@@ -88,7 +94,7 @@ def _keep(ranked: Sequence[tuple[Entry, Row]]) -> list[Row]:
         return [row for _, row in ranked]
     firsts: dict[str, int] = {}
     for place, (entry, _) in enumerate(ranked):
-        firsts.setdefault(entry.kind, place)
+        firsts.setdefault(entry.series, place)
     chosen = list(firsts.values())[:MOST_ROWS]
     chosen += [i for i in range(len(ranked)) if i not in set(chosen)][: MOST_ROWS - len(chosen)]
     return [ranked[i][1] for i in sorted(chosen)]

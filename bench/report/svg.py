@@ -88,6 +88,8 @@ def inline(figure: Figure, chart: str, title: str, description: str) -> Markup:
         element.attrib = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
     for child in [child for child in root if child.tag == "metadata"]:
         root.remove(child)
+    for element in root.iter():
+        _to_style(element)
     _rename_ids(root, chart)
     width = figure.get_figwidth() * 96
     root.attrib = {
@@ -102,6 +104,14 @@ def inline(figure: Figure, chart: str, title: str, description: str) -> Markup:
         words.text = text
         root.insert(place, words)
     return Markup(_themed(ET.tostring(root, encoding="unicode")))  # noqa: S704  (escaped by ElementTree)
+
+
+def _to_style(element: ET.Element) -> None:
+    """Moves colours from attributes, in which a page's variables mean nothing, into the style."""
+    colours = {name: element.attrib.pop(name) for name in ("fill", "stroke") if name in element.attrib}
+    if colours:
+        own = [f"{name}: {value}" for name, value in colours.items()]
+        element.attrib["style"] = "; ".join([*own, *filter(None, [element.attrib.get("style", "")])])
 
 
 def _rename_ids(root: ET.Element, chart: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.records import Status
 from bench.report import naming
 from bench.results import order_axes
 
@@ -22,8 +23,8 @@ DERIVED = ("slots_per_expert", "group_size")
 class Entry:
     """One case of one run.
 
-    `kind` names layer and backend (and the run, if there are several), `design` the layer's own axes that vary,
-    `workload` those of the work asked for.
+    `kind` names layer and backend, `design` the layer's own axes that vary, `workload` those of the work asked for;
+    `run_name` is empty where there is only one run.
     """
 
     run: RunResults
@@ -32,16 +33,32 @@ class Entry:
     kind: str
     design: str
     workload: str
+    run_name: str
+
+    @property
+    def series(self) -> str:
+        """Kind and run: what has one colour and marker throughout."""
+        return self._with_run(self.kind)
+
+    @property
+    def short(self) -> str:
+        """Kind and design, for places that speak of one run."""
+        return ", ".join(filter(None, (self.kind, self.design)))
 
     @property
     def name(self) -> str:
-        """Kind and design."""
-        return f"{self.kind}, {self.design}" if self.design else self.kind
+        """Kind, design and run."""
+        return self._with_run(self.short)
+
+    @property
+    def plain(self) -> str:
+        """Kind, design and workload, for places that speak of one run or of all."""
+        return ", ".join(filter(None, (self.short, self.workload)))
 
     @property
     def full(self) -> str:
-        """Kind, design and workload."""
-        return f"{self.name}, {self.workload}" if self.workload else self.name
+        """Kind, design, workload and run."""
+        return self._with_run(self.plain)
 
     @property
     def anchor(self) -> str:
@@ -53,6 +70,11 @@ class Entry:
         """The axes."""
         return self.result.case
 
+    @property
+    def ok(self) -> bool:
+        """Whether the case ended well; figures of one that did not are kept, but not ranked."""
+        return self.result.status is Status.OK
+
     def figure(self, metric: str) -> Figure | None:
         """Returns a figure, None where it is unknown."""
         return self.result.figures.get(metric)
@@ -61,13 +83,16 @@ class Entry:
         """Returns an estimate, None where it is unknown."""
         return self.result.value(metric)
 
+    def _with_run(self, name: str) -> str:
+        return f"{name} [{self.run_name}]" if self.run_name else name
+
 
 @dataclass(frozen=True)
 class View:
     """All entries, and which axes tell them apart."""
 
     entries: tuple[Entry, ...]
-    kinds: tuple[str, ...]
+    series: tuple[str, ...]
     own: Mapping[str, tuple[str, ...]]
     workload_axes: tuple[str, ...]
     several: bool
@@ -75,6 +100,10 @@ class View:
     def with_figure(self, *names: str) -> list[Entry]:
         """Returns the entries that have any of these metrics."""
         return [entry for entry in self.entries if any(entry.figure(name) for name in names)]
+
+    def timed(self) -> list[Entry]:
+        """Returns the entries that ended well and have a latency."""
+        return [entry for entry in self.with_figure("latency") if entry.ok]
 
     def by_workload(self, entries: Iterable[Entry]) -> dict[str, list[Entry]]:
         """Returns entries grouped by the work that is asked for, which is what a comparison must hold fixed."""
@@ -103,15 +132,16 @@ def of(runs: Sequence[RunResults]) -> View:
             run=found,
             number=number,
             result=result,
-            kind=f"{naming.kind(result.case)} [{name}]" if several else naming.kind(result.case),
+            kind=naming.kind(result.case),
             design=naming.words(result.case, own[str(result.case["layer"])]),
             workload=naming.words(result.case, workload),
+            run_name=name if several else "",
         )
         for number, (found, name) in enumerate(zip(runs, run_names(runs), strict=True))
         for result in found.cases
     ]
-    kinds = tuple(dict.fromkeys(entry.kind for entry in entries))
-    return View(tuple(entries), kinds, own, tuple(workload), several)
+    series = tuple(dict.fromkeys(entry.series for entry in entries))
+    return View(tuple(entries), series, own, tuple(workload), several)
 
 
 def varying(cases: Sequence[Mapping[str, AxisValue]]) -> list[str]:

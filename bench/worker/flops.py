@@ -87,10 +87,10 @@ def _torch(subject: Subject, grouped: _GroupedProduct) -> int:
 
 def _fvcore(subject: Subject) -> tuple[int | None, dict[str, int]]:
     """Returns twice fvcore's multiply-adds and the operations with products that it could not count."""
-    from fvcore.nn import FlopCountAnalysis  # noqa: PLC0415  (only this pass needs it)
-
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # tracing warns of every branch on data; the input is the one measured
+        warnings.simplefilter("ignore")  # torch.jit is deprecated, and tracing warns of every branch on data
+        from fvcore.nn import FlopCountAnalysis  # noqa: PLC0415  (only this pass needs it)
+
         try:
             analysis = FlopCountAnalysis(subject.layer, subject.batches[0])
             analysis.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False)

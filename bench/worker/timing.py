@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import torch
 
+from bench.caveats import IMPRECISE
 from bench.records import Flag, Observation
 from bench.stats import median_half_width
 from bench.worker.clock import Clock, clock_for
@@ -62,8 +63,9 @@ def observe(subject: Subject, task: Task) -> Finding:
         gc.enable()
     others = watch.cores()
     flags: list[Flag] = []
-    if samples.reason == "time limit":
-        flags.append(Flag("time_limit"))
+    width = median_half_width(samples.layer)
+    if samples.reason == "time limit" and (width is None or width > IMPRECISE):
+        flags.append(Flag("time_limit", f"{len(samples.layer)} samples" + ("" if width is None else f", ±{width:.0%}")))
     if others is not None and others > BUSY_CORES:
         flags.append(Flag("loaded", f"{others:.1f} cores in use by others"))
     return Finding(
@@ -72,7 +74,12 @@ def observe(subject: Subject, task: Task) -> Finding:
             Observation("reference_latency", "s", samples.reference),
         ),
         flags=tuple(flags),
-        facts={"iterations": samples.iterations, "stopped_by": samples.reason, "others_cores": others},
+        facts={
+            "iterations": samples.iterations,
+            "stopped_by": samples.reason,
+            "half_width": width,
+            "others_cores": others,
+        },
     )
 
 

@@ -106,6 +106,20 @@ def test_a_default_is_a_value_that_its_axis_takes(axis: Axis) -> None:
         assert same(axis.parse(axis.default), axis.default)
 
 
+@pytest.mark.parametrize(
+    ("names", "least"),
+    [
+        ("num_experts slots_per_expert top_k group_size batch_size seq_len d_model d_ff threads", 1),
+        ("seed", 0),
+    ],
+)
+def test_the_least_of_whole_numbers(names: str, least: int) -> None:
+    for name in names.split():
+        assert parse_axis(name, least) == least
+        with pytest.raises(InputError, match=rf"^{name} = {least - 1}: takes a whole number >= {least}( \| none)?$"):
+            parse_axis(name, least - 1)
+
+
 def test_every_axis_belongs_to_a_layer_and_common_ones_to_all() -> None:
     assert {name for layer in TABLE.values() for name in layer.takes} == set(AXES)
     assert all(set(COMMON) <= set(layer.takes) for layer in TABLE.values())

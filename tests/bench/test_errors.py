@@ -51,3 +51,8 @@ def test_an_unknown_word_is_named_with_its_nearest_and_what_is_allowed(word: str
 
 def test_what_is_allowed_may_be_read_only_once() -> None:
     assert unknown("axis", "b", iter(["a", "bb"])) == "unknown axis 'b'; did you mean bb? (allowed: a, bb)"
+
+
+def test_only_the_nearest_of_several_is_offered() -> None:
+    text = "unknown axis 'd_mdel'; did you mean d_model? (allowed: d_modes, d_model, d_models)"
+    assert unknown("axis", "d_mdel", ["d_modes", "d_model", "d_models"]) == text

@@ -94,6 +94,12 @@ def test_a_long_expression_is_refused_before_it_is_parsed(text: str) -> None:
         names_in(text)
 
 
+def test_the_longest_expression() -> None:
+    assert Derived("1+" * 99 + "10").value({}) == 109
+    with pytest.raises(InputError, match=r"longer than 200 characters$"):
+        Derived("1+" * 100 + "1").value({})
+
+
 @pytest.mark.parametrize(
     "text", ["9" * 198 + "*9", "1e300 * 1e300", "9" * 190 + " / 1e-300", "(" * 99 + "1" + ")" * 99, "-" * 199 + "1"]
 )

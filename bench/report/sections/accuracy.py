@@ -47,11 +47,11 @@ def build(runs: Sequence[RunResults]) -> Section | None:
         picture = panels.Picture(
             "error",
             "Largest error",
-            Scale("largest absolute error, logarithmic", "abs", log=True),
+            Scale("largest absolute error, logarithmic", "", log=True),
             lambda e: Row(
                 e.name,
                 naming.value(e.figure("max_abs_error")),
-                (Mark(e.result.figures["max_abs_error"].value, look=looks[e.kind]),),
+                (Mark(e.result.figures["max_abs_error"].value, look=looks[e.series]),),
             ),
         )
         drawn = panels.draw(seen, drawable, picture, most=2)

@@ -47,14 +47,8 @@ def build(runs: Sequence[RunResults]) -> Section | None:
         ]
         return Section("comparison", title, blocks.merge(parts))
     found = compare.compare(runs[0], runs[1])
-    labels = {entry.result.case.id: _label(entry) for entry in reversed(view.of(runs).entries)}
+    labels = {entry.result.case.id: entry.plain for entry in reversed(view.of(runs).entries)}
     return Section("comparison", title, blocks.merge([*_words(found), _chart(found, labels), _table(found, labels)]))
-
-
-def _label(entry: view.Entry) -> str:
-    """Returns a case without the name of its run."""
-    name = naming.kind(entry.case)
-    return ", ".join(filter(None, (name, entry.design, entry.workload)))
 
 
 def _words(found: Comparisons) -> list[Markup]:
@@ -105,8 +99,9 @@ def _table(found: Comparisons, labels: Mapping[str, str]) -> Markup:
         Column("candidate", number=True),
         Column("ratio", number=True),
         Column("95 % interval", number=True),
+        Column("ratio without reference", number=True, hint="of the latencies as they are"),
         Column("verdict"),
-        Column("reason"),
+        Column("reason", long=True),
     ]
     body = [_row(row, labels) for row in found.rows]
     return blocks.table(Table(columns, body, "Verdicts, worst first"))
@@ -120,6 +115,7 @@ def _row(row: Comparison, labels: Mapping[str, str]) -> list[str | Markup]:
         naming.value(row.candidate),
         "–" if row.ratio is None else naming.ratio(row.ratio.estimate),
         "–" if row.ratio is None else naming.times(row.ratio),
+        "–" if row.raw is None else naming.ratio(row.raw.estimate),
         blocks.badge(row.verdict.value, TONES.get(row.verdict, "soft")),
         naming.plain(row.reason),
     ]

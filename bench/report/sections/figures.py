@@ -38,8 +38,8 @@ def build(runs: Sequence[RunResults]) -> Section | None:
     names = view.run_names(runs)
     axes = [name for name in seen.axes if name != "layer"]
     columns = [
-        *([Column("run")] if seen.several else []),
         Column("layer"),
+        *([Column("run")] if seen.several else []),
         *([Column("backend")] if any(entry.case.get("backend") for entry in seen.entries) else []),
         *(Column(naming.axis(name), number=_numeric(seen.entries, name)) for name in axes),
         Column("latency", number=True, hint="of one call on the whole batch"),
@@ -48,19 +48,18 @@ def build(runs: Sequence[RunResults]) -> Section | None:
         Column("processes", number=True, hint="fresh processes that timed the case"),
         Column("samples", number=True, hint="timed blocks of calls, over all processes"),
         Column("status"),
-        Column("caveats"),
+        Column("caveats", long=True),
     ]
     backend = any(entry.case.get("backend") for entry in seen.entries)
-    rows = [
-        [*([names[entry.number]] if seen.several else []), *_row(entry, axes, backend=backend)]
-        for entry in seen.entries
-    ]
-    keys = 2 if seen.several else 1
+    rows = []
+    for entry in seen.entries:
+        layer, *rest = _row(entry, axes, backend=backend)
+        rows.append([layer, *([names[entry.number]] if seen.several else []), *rest])
     ids = [entry.anchor for entry in seen.entries]
     body = blocks.merge(
         [
             blocks.paragraph("Every case in the order of the plan. – is unknown; it never stands for zero."),
-            blocks.table(Table(columns, rows, f"All figures, {naming.count(len(rows), 'case')}", keys, ids)),
+            blocks.table(Table(columns, rows, f"All figures, {naming.count(len(rows), 'case')}", ids)),
             _fixed(seen.entries, axes),
         ]
     )

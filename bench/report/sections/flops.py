@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bench.results import RunResults
 
 COUNTS = ("flops", "flops_executed", "flops_torch", "flops_fvcore")
-TITLES = ("formula, useful", "formula, executed", "torch counter", "fvcore", "torch / executed")
+TITLES = ("useful", "executed", "torch", "fvcore", "torch / executed")
 FOLD_FROM = 40
 """Tables of so many rows or more start folded."""
 
@@ -37,14 +37,14 @@ def build(runs: Sequence[RunResults]) -> Section | None:
             "operation that it cannot count."
         )
     ]
-    rated = seen.with_figure("flops_per_s")
+    rated = [entry for entry in seen.with_figure("flops_per_s") if entry.ok]
     if rated:
         looks = panels.looks(seen)
         picture = panels.Picture(
             "rate",
             "Useful arithmetic per second",
             Scale("useful FLOPs over latency, longer is better", "FLOP/s"),
-            lambda entry: panels.bar(entry, "flops_per_s", looks[entry.kind]),
+            lambda entry: panels.bar(entry, "flops_per_s", looks[entry.series]),
             descending=True,
         )
         drawn = panels.draw(seen, rated, picture)
@@ -61,7 +61,9 @@ def _table(counted: Sequence[Entry]) -> Markup:
     rows = [
         [entry.full, *(naming.value(entry.figure(name)) for name in COUNTS), _agreement(entry)] for entry in counted
     ]
-    table = blocks.table(Table(columns, rows, "FLOPs of one call"))
+    table = blocks.table(
+        Table(columns, rows, "FLOPs of one call: by the formula (useful, executed) and by two counters")
+    )
     return blocks.details(f"FLOPs of {len(rows)} cases", table) if len(rows) >= FOLD_FROM else table
 
 

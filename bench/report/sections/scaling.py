@@ -44,7 +44,7 @@ MOST_AXES = 6
 def build(runs: Sequence[RunResults]) -> Section | None:
     """Returns charts over every axis that varies, or None where none does."""
     seen = view.of(runs)
-    timed = seen.with_figure("latency")
+    timed = seen.timed()
     blocks_of_axes = [(name, *found) for name in (*NUMERIC, *CATEGORIES) if (found := _over(seen, timed, name))[0]]
     if not blocks_of_axes:
         return None
@@ -162,20 +162,25 @@ def _series(
     lines: dict[str, list[Entry]] = {}
     for entry in placed:
         if _fits(entry, shared, facet):
-            kind = entry.kind.replace(f" · {entry.case['backend']}", "", 1) if name == "backend" else entry.kind
-            words = naming.words(entry.case, private)
-            lines.setdefault(f"{kind}, {words}" if words else kind, []).append(entry)
+            kind = naming.layer(entry.case["layer"]) if name == "backend" else entry.kind
+            words = ", ".join(filter(None, (kind, naming.words(entry.case, private))))
+            lines.setdefault(f"{words} [{entry.run_name}]" if entry.run_name else words, []).append(entry)
     if not any(len({value(entry, name) for entry in line}) > 1 for line in lines.values()):
         return {}
     flat = [entry for entry in level if _fits(entry, shared, facet)]
-    numbers = _numbers([(line[0].kind, text) for text, line in lines.items()] + [(e.kind, e.name) for e in flat], looks)
+    first = {(e.number, e.case["layer"]): e.series for e in reversed(seen.entries)}
+    named = [
+        (first[line[0].number, line[0].case["layer"]] if name == "backend" else line[0].series, text)
+        for text, line in lines.items()
+    ]
+    numbers = _numbers([*named, *((e.series, e.name) for e in flat)], looks)
     return {
         metric: [
+            *(Series(e.name, numbers[e.name], level=_mark(e, metric)) for e in flat),
             *(
                 Series(text, numbers[text], tuple((value(e, name), _mark(e, metric)) for e in _sorted(line, name)))
                 for text, line in lines.items()
             ),
-            *(Series(e.name, numbers[e.name], level=_mark(e, metric)) for e in flat),
         ]
         for metric, *_ in METRICS
     }

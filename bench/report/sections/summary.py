@@ -51,14 +51,14 @@ def build(runs: Sequence[RunResults]) -> Section:
         if any(found.cases for found in runs)
         else blocks.paragraph("The run has no case.")
     )
-    timed = seen.with_figure("latency")
+    timed = seen.timed()
     if timed:
         looks = panels.looks(seen)
         picture = panels.Picture(
             "latency",
             "Latency",
             Scale("latency, shorter is better", "s"),
-            lambda entry: panels.bar(entry, "latency", looks[entry.kind]),
+            lambda entry: panels.bar(entry, "latency", looks[entry.series]),
         )
         drawn = panels.draw(seen, timed, picture)
         parts += [blocks.gallery(drawn.charts), blocks.paragraph(INTERVALS, "soft")]
@@ -107,7 +107,6 @@ def _answers(seen: View, runs: Sequence[RunResults]) -> Markup:
             parts.append(blocks.heading(name))
         if not said.claims:
             parts.append(blocks.paragraph(_nothing(found)))
-            continue
         for workload, sentences in said.claims:
             if workload:
                 parts.append(Markup("<h4>{}</h4>").format(_capital(workload)))
@@ -141,8 +140,9 @@ def _care(runs: Sequence[RunResults]) -> Markup:
         known = caveats.TABLE.get(code)
         lead = blocks.link(f"caveat-{code}", _capital(known.title if known else code))
         text = known.text if known else ""
-        which = "all" if counts[code] == total else str(counts[code])
-        lines.append(Markup("{} ({} of {} cases). {}").format(lead, which, total, text))
+        every = counts[code] == total and total > 1
+        which = f"all {total} cases" if every else f"{counts[code]} of {naming.count(total, 'case')}"
+        lines.append(Markup("{} ({}). {}").format(lead, which, text))
     if len(ordered) > MOST_CAVEATS:
         lines.append(blocks.link("caveats", f"{len(ordered) - MOST_CAVEATS} more under Caveats"))
     return Markup('<aside class="care"><h3>Read with care</h3>{}</aside>').format(blocks.items(lines))

@@ -1,0 +1,124 @@
+"""Runs made by hand: exact numbers, no clock, no torch."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench import layers, results
+from bench.axes import AXES
+from bench.records import Case, Environment, Flag, Observation, Outcome, Planned, Run, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.axes import AxisValue
+    from bench.results import RunResults
+
+COMPARABLE = {"cpu": "Test CPU", "cores_usable": 2, "memory_bytes": 16 * 2**30, "torch": "2.13.0", "cpu_quota": None}
+
+
+def case(layer: str = "dense", **axes: AxisValue) -> Case:
+    known = layers.find(layer)
+    found = {name: AXES[name].default for name in known.takes if name != "layer"}
+    found |= {"layer": layer, "device": "cpu", "d_model": 8, "d_ff": 32, "seq_len": 100, "input": "gaussian"}
+    if known.backends:
+        found["backend"] = known.backends[0]
+    if "num_experts" in found:
+        found["num_experts"] = 8
+    if "slots_per_expert" in found:
+        found["slots_per_expert"] = 2
+    return Case(found | axes)
+
+
+def inspection(of: Case, *, flags: Sequence[str] = (), **metrics: float) -> Outcome:
+    """The look at memory and routing before anything is timed."""
+    units = {"peak_memory": "B", "activation_memory": "B", "parameter_memory": "B"}
+    units |= {"drop_rate": "ratio", "unrouted_rate": "ratio", "load_imbalance": "ratio", "routing_agreement": "ratio"}
+    units |= {"max_abs_error": "abs", "flops_torch": "FLOP", "flops_fvcore": "FLOP"}
+    seen = tuple(Observation(name, units[name], (float(value),)) for name, value in metrics.items())
+    return Outcome(of.id, 0, Status.OK, "", tuple(Flag(code, "fact") for code in flags), seen)
+
+
+def timed(of: Case, *seconds: float) -> list[Outcome]:
+    """One process for each figure."""
+    return [
+        Outcome(of.id, i, Status.OK, "", (), (Observation("latency", "s", (second,) * 6),))
+        for i, second in enumerate(seconds, 1)
+    ]
+
+
+def failed(of: Case, status: Status, detail: str, repeat: int = 0) -> Outcome:
+    return Outcome(of.id, repeat, status, detail)
+
+
+def run(
+    cases: Sequence[Case | Planned],
+    outcomes: Sequence[Outcome],
+    *,
+    name: str = "quick-1",
+    description: str = "Is Soft MoE fast here?",
+    state: str = "complete",
+    **more: object,
+) -> RunResults:
+    environment = Environment(
+        COMPARABLE | more.pop("comparable", {}),
+        {"host": "vm", "cpu_hz": 2.5e9, "cpu_turbo": None, "packages": {"torch": "2.13.0", "triton": None}, "gpus": []},
+    )
+    record = Run(
+        id=more.pop("id", "0123456789ab"),
+        name=name,
+        grid=more.pop("grid", '[grid]\nname = "quick"\n'),
+        description=description,
+        command=more.pop("command", f"softmoe-bench run --grid quick --name {name}"),
+        settings={"repeats": 3, "max_seconds": 0.25, "seed": 0},
+        environment=environment,
+        started=1_790_000_000.0,
+        finished=1_790_000_090.0,
+        state=state,
+    )
+    plan = [of if isinstance(of, Planned) else Planned(of) for of in cases]
+    return results.of_outcomes(record, plan, outcomes)
+
+
+def full(of: Case, *seconds: float, lost: float = 0.0, **more: object) -> list[Outcome]:
+    """Everything that a worker reports of a healthy case."""
+    seen = {"peak_memory": 3 * 2**20, "activation_memory": 2**20, "parameter_memory": 2 * 2**20}
+    seen |= {"drop_rate": lost, "unrouted_rate": lost, "load_imbalance": 1.5, "max_abs_error": 1e-7}
+    seen |= {"routing_agreement": 1.0, "flops_torch": 1e6}
+    return [inspection(of, **(seen | more)), *timed(of, *seconds)]
+
+
+def quick(**more: object) -> RunResults:
+    """Dense, soft and sparse layers at two batch sizes: dense is clearly fastest, soft and experts choice tie."""
+    cases, outcomes = [], []
+    for batch in (1, 8):
+        for layer, experts, scale in (
+            ("dense", None, 1.0),
+            ("soft", 8, 2.0),
+            ("soft", 32, 3.0),
+            ("expert_choice", 8, None),
+            ("token_choice", 8, 4.0),
+        ):
+            axes = {} if experts is None else {"num_experts": experts}
+            of = case(layer, batch_size=batch, **axes)
+            seconds = (1.9, 2.1, 2.0) if scale is None else (scale * 1.00, scale * 1.02, scale * 1.01)
+            cases.append(of)
+            outcomes += full(of, *(s * batch / 1000 for s in seconds), lost=0.25 if layer == "token_choice" else 0.0)
+    return run(cases, outcomes, **more)
+
+
+@pytest.fixture
+def make() -> SimpleNamespace:
+    return SimpleNamespace(
+        case=case, inspection=inspection, timed=timed, failed=failed, run=run, full=full, quick=quick
+    )
+
+
+@pytest.fixture(scope="session")
+def quick_page() -> str:
+    from bench.report import render
+
+    return render([quick()])

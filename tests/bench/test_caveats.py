@@ -1,0 +1,106 @@
+"""The closed list of caveats, and where each threshold lies."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from bench.caveats import DISAGREEMENT, FEW_REPEATS, NOISY_SPREAD, TABLE, Caveat, of_counts, of_repeats, of_samples
+from bench.records import Flag
+
+BENCH = Path(__file__).parents[2] / "bench"
+
+
+def raised() -> set[str]:
+    """The codes of every flag that the package makes with a literal."""
+    found = set()
+    for path in BENCH.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Flag" and node.args:
+                code = node.args[0]
+                found |= {code.value} if isinstance(code, ast.Constant) and isinstance(code.value, str) else set()
+    return found
+
+
+@pytest.mark.parametrize("caveat", TABLE.values(), ids=lambda caveat: caveat.code)
+def test_a_caveat_says_what_it_is_what_it_means_and_what_to_do(caveat: Caveat) -> None:
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", caveat.code)
+    assert caveat.title
+    assert len(caveat.title) <= 32  # it stands in a table's cell
+    assert not caveat.title.endswith(".")
+    for sentence in (caveat.text, caveat.hint):
+        assert sentence.endswith(".")
+        assert len(sentence) > 10
+        assert "\n" not in sentence
+
+
+def test_codes_and_titles_are_unique() -> None:
+    assert list(TABLE) == [caveat.code for caveat in TABLE.values()]
+    assert len({caveat.title for caveat in TABLE.values()}) == len(TABLE)
+
+
+def test_every_flag_that_is_raised_is_in_the_list() -> None:
+    assert raised() <= set(TABLE)
+    assert {"noisy", "few_repeats", "processes_differ", "counters_disagree", "inaccurate", "loaded"} <= raised()
+
+
+def test_thresholds_are_those_in_the_texts() -> None:
+    assert (NOISY_SPREAD, DISAGREEMENT, FEW_REPEATS) == (0.10, 0.01, 3)
+    assert "more than 10%" in TABLE["noisy"].text
+    assert "more than 10%" in TABLE["processes_differ"].text
+    assert "more than 1%" in TABLE["counters_disagree"].text
+    assert TABLE["few_repeats"].text.startswith("Fewer than 3 processes ")
+
+
+@pytest.mark.parametrize(
+    ("samples", "flags"),
+    [
+        # quartiles of five are the second and the fourth
+        ([8.0, 9.5, 10.0, 10.5, 12.0], []),
+        ([8.0, 9.5, 10.0, 10.51, 12.0], [Flag("noisy", "spread 10%")]),
+        ([8.0, 9.0, 10.0, 11.0, 12.0], [Flag("noisy", "spread 20%")]),
+        ([10.0, 10.0, 10.0, 10.0, 99.0], []),
+        ([1.0, 9.0, 99.0], []),
+        ([], []),
+    ],
+)
+def test_samples_that_spread(samples: list[float], flags: list[Flag]) -> None:
+    assert of_samples(samples) == flags
+
+
+@pytest.mark.parametrize(
+    ("half_width", "replicates", "flags"),
+    [
+        (None, 0, [Flag("few_repeats", "0 of at least 3")]),
+        (None, 1, [Flag("few_repeats", "1 of at least 3")]),
+        (9.0, 2, [Flag("few_repeats", "2 of at least 3")]),
+        (None, 3, []),
+        (0.10, 3, []),
+        (0.1001, 3, [Flag("processes_differ", "±10%")]),
+        (0.25, 5, [Flag("processes_differ", "±25%")]),
+        (0.0, 5, []),
+    ],
+)
+def test_processes_that_are_few_or_differ(half_width: float | None, replicates: int, flags: list[Flag]) -> None:
+    assert of_repeats(half_width, replicates) == flags
+
+
+@pytest.mark.parametrize(
+    ("formula", "counted", "flags"),
+    [
+        (1000.0, 1000.0, []),
+        (1000.0, 1009.0, []),
+        (1000.0, 991.0, []),
+        (1000.0, 1011.0, [Flag("counters_disagree", "torch counts 1.01 times the formula")]),
+        (1000.0, 989.0, [Flag("counters_disagree", "torch counts 0.99 times the formula")]),
+        (1000.0, 3000.0, [Flag("counters_disagree", "torch counts 3.00 times the formula")]),
+        (1000.0, 0.0, [Flag("counters_disagree", "torch counts 0.00 times the formula")]),
+        (None, 1000.0, []),
+        (1000.0, None, []),
+        (None, None, []),
+        (0.0, 1000.0, []),
+    ],
+)
+def test_counts_that_disagree(formula: float | None, counted: float | None, flags: list[Flag]) -> None:
+    assert of_counts(formula, counted) == flags

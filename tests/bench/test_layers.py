@@ -1,0 +1,197 @@
+"""The table of layers, layers from outside, and cases that have no meaning."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import costs, layers, plan
+from bench.axes import AXES, COMMON
+from bench.errors import InputError
+from bench.layers import TABLE, Layer, find, of_case, outside
+
+ROOT = Path(__file__).parents[2]
+SHAPE = {"batch_size": 2, "seq_len": 12, "group_size": None}
+SPARSE = SHAPE | {"num_experts": 4, "top_k": 2, "capacity_factor": 1.0, "capacity_rounding": "round"}
+
+
+@pytest.mark.parametrize("layer", TABLE.values(), ids=lambda layer: layer.name)
+def test_a_layer_of_the_table_is_complete(layer: Layer) -> None:
+    assert find(layer.name) is layer
+    assert set(layer.axes) <= set(AXES) - set(COMMON) - {"layer", "backend"}
+    assert len(set(layer.takes)) == len(layer.takes)
+    assert layer.cost is getattr(costs, layer.name)
+    assert layer.oracle == "softmoe_ref.oracle:forward"
+
+
+@pytest.mark.parametrize("target", [t for layer in TABLE.values() for t in (layer.target, layer.oracle) if t])
+def test_import_targets_exist(target: str) -> None:
+    """Read, not imported: importing a layer would import torch."""
+    module, _, name = target.partition(":")
+    tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("layer", TABLE.values(), ids=lambda layer: layer.name)
+def test_a_factory_names_every_keyword_that_it_is_called_with(layer: Layer) -> None:
+    module, _, name = layer.target.partition(":")
+    tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    (factory,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
+    named = {argument.arg for argument in (*factory.args.args, *factory.args.kwonlyargs)}
+    assert set(layer.keywords) <= named
+
+
+def test_what_each_layer_takes() -> None:
+    assert {name: (layer.axes, layer.backends) for name, layer in TABLE.items()} == {
+        "dense": (("activation",), ()),
+        "soft": (("num_experts", "slots_per_expert", "normalize", "activation"), ("fused", "einsum")),
+        "token_choice": (
+            (
+                "num_experts",
+                "top_k",
+                "capacity_factor",
+                "group_size",
+                "batch_priority",
+                "renormalize",
+                "capacity_rounding",
+                "activation",
+            ),
+            ("grouped", "indexed", "loop", "einsum"),
+        ),
+        "expert_choice": (
+            ("num_experts", "capacity_factor", "group_size", "capacity_rounding", "activation"),
+            ("indexed", "einsum"),
+        ),
+    }
+    assert TABLE["soft"].keywords == ("d_model", "d_ff", "backend", *TABLE["soft"].axes)
+    assert TABLE["soft"].takes == ("layer", "backend", *TABLE["soft"].axes, *COMMON)
+    assert TABLE["dense"].keywords == ("d_model", "d_ff", "activation")
+    assert TABLE["dense"].takes == ("layer", "activation", *COMMON)
+
+
+# layers from outside
+
+
+@pytest.mark.parametrize("like", TABLE)
+def test_a_layer_from_outside_has_the_axes_of_its_model_and_neither_formula_nor_oracle(like: str) -> None:
+    layer = outside("my.moe:Layer", like=like)
+    assert (layer.name, layer.title, layer.target) == ("my.moe:Layer",) * 3
+    assert layer.axes == TABLE[like].axes
+    assert layer.impossible is TABLE[like].impossible
+    assert (layer.backends, layer.cost, layer.oracle) == ((), None, None)
+    assert layer.keywords == ("d_model", "d_ff", *TABLE[like].axes)
+
+
+def test_an_import_target_stands_for_a_layer_like_soft() -> None:
+    assert find("my.moe:Layer") == outside("my.moe:Layer", like="soft")
+
+
+@pytest.mark.parametrize(
+    "target", ["my.moe", ":Layer", "my.moe:", "my moe:Layer", "my.moe:a.b", "1my:Layer", "a:b:c", "a:b "]
+)
+def test_what_is_no_import_target(target: str) -> None:
+    with pytest.raises(InputError) as error:
+        outside(target, like="soft")
+    assert str(error.value) == f"layer '{target}' is no import target: write package.module:factory"
+
+
+def test_a_layer_that_is_like_none_of_the_table() -> None:
+    with pytest.raises(InputError) as error:
+        outside("my:Layer", like="sotf")
+    assert str(error.value) == (
+        "unknown layer 'sotf'; did you mean soft? (allowed: dense, soft, token_choice, expert_choice)"
+    )
+
+
+def test_an_unknown_layer() -> None:
+    with pytest.raises(InputError) as error:
+        find("expert_chioce")
+    assert str(error.value) == (
+        "unknown layer 'expert_chioce'; did you mean expert_choice? (allowed: dense, soft, token_choice, "
+        "expert_choice); a layer of your own is written package.module:factory"
+    )
+
+
+@pytest.mark.parametrize("like", TABLE)
+def test_the_layer_of_a_case_is_called_with_the_axes_of_the_case(like: str) -> None:
+    required = (
+        {"num_experts": 4, "slots_per_expert": 3} if like == "soft" else {} if like == "dense" else {"num_experts": 4}
+    )
+    case = plan.single(like, required)
+    assert of_case(case) is TABLE[like]
+    axes = {name: value for name, value in case.items() if name != "backend"} | {"layer": "my:Layer"}
+    assert of_case(axes).keywords == outside("my:Layer", like=like).keywords
+    assert of_case(axes).target == "my:Layer"
+
+
+# cases without a meaning
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"top_k": 4}, None),
+        ({"top_k": 5}, "top_k=5 is more than num_experts=4"),
+        ({"group_size": 8}, None),
+        ({"group_size": 24}, None),
+        ({"group_size": 5}, "group_size=5 does not divide the 24 tokens of a call"),
+        ({"group_size": 48}, "group_size=48 does not divide the 24 tokens of a call"),
+        ({"capacity_factor": None}, None),
+        ({"capacity_factor": None, "top_k": 5}, "top_k=5 is more than num_experts=4"),
+        # 12 tokens * 2 * c / 4 = 6c places: 0.6 rounds to 1, 0.3 to 0
+        ({"capacity_factor": 0.1}, None),
+        ({"capacity_factor": 0.05}, "capacity_factor=0.05 leaves no place for any token"),
+        ({"capacity_factor": 0.05, "capacity_rounding": "ceil4"}, None),
+    ],
+)
+def test_tokens_choice_without_a_meaning(changes: dict[str, Any], reason: str | None) -> None:
+    assert TABLE["token_choice"].impossible(SPARSE | changes) == reason
+
+
+CHANGE = "change capacity_factor or num_experts"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"group_size": 5}, "group_size=5 does not divide the 24 tokens of a call"),
+        (
+            {"capacity_factor": None},
+            "experts choice needs a capacity_factor: it decides how many tokens an expert takes",
+        ),
+        # 12 tokens * c / 4 = 3c places of a group of 12
+        ({"capacity_factor": 4.0}, None),
+        ({"capacity_factor": 5.0}, f"an expert would take 15 tokens of a group of 12: {CHANGE}"),
+        ({"num_experts": 24}, f"an expert would take 0 tokens of a group of 12: {CHANGE}"),
+        ({"num_experts": 24, "capacity_rounding": "ceil4"}, None),
+        ({"num_experts": 24, "group_size": 24}, None),
+    ],
+)
+def test_experts_choice_without_a_meaning(changes: dict[str, Any], reason: str | None) -> None:
+    axes = {name: value for name, value in (SPARSE | changes).items() if name != "top_k"}
+    assert TABLE["expert_choice"].impossible(axes) == reason
+
+
+@pytest.mark.parametrize("name", ["dense", "soft"])
+def test_layers_without_places_always_have_a_meaning(name: str) -> None:
+    assert TABLE[name].impossible({}) is None
+
+
+# costs
+
+
+def test_costs_are_those_of_the_mode() -> None:
+    forward = plan.single("dense", {"seq_len": 6, "d_model": 5, "d_ff": 7})
+    found = layers.cost(forward)
+    both = layers.cost(forward.with_axes(mode="forward_backward"))
+    assert found is not None
+    assert both is not None
+    assert (found.useful_flops, both.useful_flops) == (4 * 6 * 5 * 7, 3 * 4 * 6 * 5 * 7)
+    assert both.mode == "forward_backward"
+
+
+def test_a_layer_from_outside_has_no_known_cost() -> None:
+    assert layers.cost({"layer": "my:Layer", "mode": "forward"}) is None

@@ -1,0 +1,91 @@
+"""Formula, torch's counter and fvcore agree on every backend of every layer, to the last operation."""
+
+import pytest
+import torch
+from recorded import SETTINGS, soft
+
+from bench import layers, plan
+from bench.records import Case, Observation
+from bench.worker import flops
+from bench.worker.finding import Finding
+from bench.worker.subject import build
+
+SHAPE = {"seq_len": 32, "d_model": 16, "d_ff": 48, "batch_size": 2}
+
+
+def variants() -> list[tuple[str, dict[str, object]]]:
+    found: list[tuple[str, dict[str, object]]] = [("dense", {})]
+    found += [("soft", {"num_experts": 4, "slots_per_expert": 3, "backend": b}) for b in layers.TABLE["soft"].backends]
+    found += [
+        ("token_choice", {"num_experts": 4, "top_k": k, "capacity_factor": factor, "backend": b})
+        for b in layers.TABLE["token_choice"].backends
+        for k, factor in ((2, 1.0), (2, "none"), (1, 9.0))
+    ]
+    found += [
+        ("expert_choice", {"num_experts": 4, "capacity_factor": 1.5, "backend": b})
+        for b in layers.TABLE["expert_choice"].backends
+    ]
+    return found
+
+
+def observe(case: Case) -> tuple[dict[str, float], Finding]:
+    task = plan.task(case, 0, SETTINGS)
+    finding = flops.observe(build(task), task)
+    return {o.metric: o.samples[0] for o in finding.observations if isinstance(o, Observation)}, finding
+
+
+@pytest.mark.parametrize("mode", ["forward", "forward_backward"])
+@pytest.mark.parametrize(("layer", "axes"), variants(), ids=lambda v: v if isinstance(v, str) else str(v))
+def test_the_counters_agree(layer: str, axes: dict[str, object], mode: str) -> None:
+    case = plan.single(layer, {**SHAPE, **axes, "mode": mode})
+    counted, finding = observe(case)
+    cost = layers.cost(case)
+    assert cost is not None
+    if cost.executed_flops is not None:
+        assert counted["flops_torch"] == cost.executed_flops
+    else:
+        assert case["capacity_factor"] is None or case["backend"] in ("grouped", "loop")
+    if mode == "forward":
+        if finding.flags:
+            assert case["backend"] == "grouped", finding.flags
+            assert "flops_fvcore" not in counted
+        else:
+            assert counted["flops_fvcore"] == counted["flops_torch"]
+    else:
+        assert "flops_fvcore" not in counted
+
+
+def test_grouped_and_loop_compute_the_same_rows_where_tokens_are_dropped() -> None:
+    counts = [
+        observe(plan.single("token_choice", {**SHAPE, "num_experts": 4, "capacity_factor": 0.5, "backend": b}))[0]
+        for b in ("grouped", "loop")
+    ]
+    assert counts[0]["flops_torch"] == counts[1]["flops_torch"]
+
+
+def test_a_grouped_product_counts_the_rows_that_offs_names() -> None:
+    formula = flops._GroupedProduct()
+    a, b = torch.zeros(10, 4), torch.zeros(3, 4, 8)
+    assert formula(a, b, torch.tensor([2, 2, 7])) == 2 * 7 * 4 * 8
+    assert formula.some_rows_unused
+    whole = flops._GroupedProduct()
+    assert whole(a, b, torch.tensor([2, 2, 10])) == 2 * 10 * 4 * 8
+    assert not whole.some_rows_unused
+    assert whole(torch.zeros(4, 10), torch.zeros(10, 8), torch.tensor([2, 2, 10])) == 2 * 10 * 4 * 8
+    with pytest.raises(ValueError, match="no formula for this form"):
+        whole(torch.zeros(3, 2, 4), b, None)
+
+
+class Unknown(torch.nn.Module):
+    """A product that fvcore does not know."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cdist(x, x) @ x
+
+
+def test_what_a_counter_missed_is_named_and_its_figure_left_out() -> None:
+    task = plan.task(soft(), 0, SETTINGS)
+    subject = build(task)
+    finding = flops.observe(type(subject)(**{**vars(subject), "layer": Unknown()}), task)
+    assert [(f.code, f.detail) for f in finding.flags] == [("counter_incomplete", "fvcore cannot count aten::cdist")]
+    assert "flops_fvcore" not in {o.metric for o in finding.observations}

@@ -1,0 +1,268 @@
+"""Memory, routing, accuracy: each pass on a subject small enough to know the answer."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from recorded import SETTINGS, dense, soft
+
+from bench import layers, plan
+from bench.records import Case, Status
+from bench.worker import accuracy, facts, main, memory, routing
+from bench.worker.subject import Subject, UnsupportedError, build, keywords, resolve
+
+
+def subject_of(case: Case) -> Subject:
+    return build(plan.task(case, 0, SETTINGS))
+
+
+def values(finding: object) -> dict[str, float]:
+    return {o.metric: o.samples[0] for o in finding.observations}  # type: ignore[attr-defined]
+
+
+# subject
+
+
+def test_the_seed_decides_weights_and_tokens() -> None:
+    first, again, other = (subject_of(soft(seed=s, input="gaussian")) for s in (0, 0, 1))
+    for a, b, same in ((first, again, True), (first, other, False)):
+        assert torch.equal(a.layer.experts.w1, b.layer.experts.w1) is same
+        assert torch.equal(a.batches[0], b.batches[0]) is same
+
+
+def test_turns_take_other_tokens() -> None:
+    subject = subject_of(soft())
+    assert len({float(x.sum()) for x in subject.batches}) == 4
+
+
+@pytest.mark.parametrize("mode", ["forward", "forward_backward"])
+def test_a_call_leaves_nothing_behind(mode: str) -> None:
+    subject = subject_of(soft(mode=mode))
+    output = subject.call(5)
+    assert output.shape == subject.batches[1].shape
+    assert not output.requires_grad
+    assert all(p.grad is None for p in subject.layer.parameters())
+    assert all(x.grad is None for x in subject.batches)
+
+
+def test_training_computes_every_gradient() -> None:
+    subject = subject_of(soft(mode="forward_backward"))
+    seen: list[str] = []
+    for name, parameter in subject.layer.named_parameters():
+        parameter.register_hook(lambda _grad, name=name: seen.append(name))
+    subject.batches[0].register_hook(lambda _grad: seen.append("tokens"))
+    subject.call(0)
+    assert sorted(seen) == [
+        "experts.b1",
+        "experts.b2",
+        "experts.w1",
+        "experts.w2",
+        "router.phi",
+        "router.scale",
+        "tokens",
+    ]
+
+
+def test_the_mode_decides_train_or_eval() -> None:
+    assert not subject_of(soft()).layer.training
+    assert subject_of(soft(mode="forward_backward")).layer.training
+
+
+def test_number_format_and_threads_reach_torch() -> None:
+    before = torch.get_num_threads()
+    try:
+        subject = subject_of(soft(dtype="bfloat16", threads=1))
+        assert facts.arithmetic(subject) == {"threads": 1, "dtype": "bfloat16"}
+        assert subject.layer.experts.w1.dtype == torch.bfloat16
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_skewed_tokens_are_made_for_the_layer_s_own_router() -> None:
+    case = plan.single(
+        "token_choice", {"num_experts": 4, "top_k": 1, "capacity_factor": "none", "input": "skewed:2", "batch_size": 64}
+    )
+    load = np.sort(values_of_load(case))[::-1]
+    expected = np.arange(1, 5) ** -2.0
+    assert load / load.sum() == pytest.approx(expected / expected.sum(), abs=0.02)
+
+
+def values_of_load(case: Case) -> np.ndarray:
+    task = plan.task(case, 0, SETTINGS)
+    return np.array(routing.observe(build(task), task).facts["load"])
+
+
+def test_a_device_that_is_not_there_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    case = soft().with_axes(device="cuda")
+    with pytest.raises(UnsupportedError, match="torch sees no CUDA device"):
+        subject_of(case)
+    assert main.attempt(plan.task(case, 0, SETTINGS))["status"] is Status.UNSUPPORTED
+
+
+def test_import_strings() -> None:
+    assert resolve("softmoe_ref.soft:soft").__name__ == "soft"
+    with pytest.raises(AttributeError):
+        resolve("softmoe_ref.soft:nothing")
+
+
+@pytest.mark.parametrize("name", list(layers.TABLE))
+def test_every_layer_of_the_table_takes_its_axes(name: str) -> None:
+    axes = {"num_experts": 2} if name != "dense" else {}
+    axes |= {"slots_per_expert": 1} if name == "soft" else {}
+    task = plan.task(plan.single(name, axes), 0, SETTINGS)
+    assert set(keywords(task)) == set(layers.TABLE[name].keywords)
+
+
+# memory
+
+
+def test_parameters_are_counted_exactly() -> None:
+    case = soft()
+    task = plan.task(case, 0, SETTINGS)
+    found = values(memory.observe(build(task), task))
+    cost = layers.cost(case)
+    assert cost is not None
+    assert found["parameters"] == cost.parameters
+    assert found["parameter_memory"] == 4 * cost.parameters
+
+
+class Big(torch.nn.Module):
+    """Holds 64 MiB at once beside its output, then lets go of it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rubbish = torch.ones(16 * 2**20)
+        return x + rubbish[0]
+
+
+def test_the_peak_of_a_call_is_seen_although_it_is_over_when_the_call_ends() -> None:
+    task = plan.task(soft(), 0, SETTINGS)
+    subject = replace(build(task), layer=Big())
+    found = values(memory.observe(subject, task))
+    assert found["activation_memory"] == pytest.approx(64 * 2**20, rel=0.1)
+    assert found["peak_memory"] - found["activation_memory"] == subject.batches[0].numel() * 4
+
+
+def test_unknown_memory_is_a_caveat_and_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing:
+        def write_text(self, *_: object, **__: object) -> None:
+            raise PermissionError
+
+    monkeypatch.setattr(memory, "CLEAR", Refusing())
+    task = plan.task(soft(), 0, SETTINGS)
+    finding = memory.observe(build(task), task)
+    assert [flag.code for flag in finding.flags] == ["memory_unknown"]
+    assert set(values(finding)) == {"parameters", "parameter_memory"}
+
+
+# routing
+
+
+def test_where_tokens_went() -> None:
+    task = plan.task(soft(), 0, SETTINGS)
+    assert values(routing.observe(build(task), task)) == {"drop_rate": 0, "unrouted_rate": 0, "load_imbalance": 1}
+
+
+def test_a_layer_that_does_not_route_has_no_figures() -> None:
+    task = plan.task(soft(), 0, SETTINGS)
+    assert routing.observe(replace(build(task), layer=Big()), task).observations == ()
+
+
+def test_a_tight_capacity_drops_tokens() -> None:
+    case = plan.single("token_choice", {"num_experts": 4, "top_k": 1, "capacity_factor": 0.5, "seq_len": 64})
+    task = plan.task(case, 0, SETTINGS)
+    found = values(routing.observe(build(task), task))
+    assert found["drop_rate"] >= 0.5
+    assert found["unrouted_rate"] == found["drop_rate"]
+
+
+# accuracy
+
+
+@pytest.mark.parametrize("name", list(layers.TABLE))
+def test_our_layers_are_accurate(name: str) -> None:
+    axes: dict[str, object] = {"num_experts": 4, "seq_len": 64, "d_model": 32, "d_ff": 64, "batch_size": 2}
+    if name == "dense":
+        del axes["num_experts"]
+    axes |= {"slots_per_expert": 4} if name == "soft" else {}
+    task = plan.task(plan.single(name, axes), 0, SETTINGS)
+    finding = accuracy.observe(build(task), task)
+    found = values(finding)
+    assert found["max_abs_error"] < 1e-5
+    assert found["routing_agreement"] == 1.0
+    assert finding.flags == ()
+    assert finding.facts["checked_tokens"] == 64
+
+
+def test_groups_over_several_sequences_are_checked_whole() -> None:
+    case = plan.single("token_choice", {"num_experts": 4, "seq_len": 6, "batch_size": 6, "group_size": 4})
+    assert accuracy._sequences(case) == 2
+    assert accuracy._sequences(dense()) == 1
+
+
+class Wrong(torch.nn.Module):
+    """Our layer, slightly off."""
+
+    def __init__(self, layer: torch.nn.Module, error: float) -> None:
+        super().__init__()
+        self.layer, self.error = layer, error
+        self.route = layer.route
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x) + self.error
+
+
+@pytest.mark.parametrize("error", [0.1, float("nan")])
+def test_a_wrong_layer_is_found_out(error: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = plan.task(soft(), 0, SETTINGS)
+    subject = build(task)
+    truth = resolve(layers.ORACLE)
+    monkeypatch.setattr(accuracy, "resolve", lambda _target: lambda _layer, x: truth(subject.layer, x))
+    finding = accuracy.observe(replace(subject, layer=Wrong(subject.layer, error)), task)
+    assert [flag.code for flag in finding.flags] == ["inaccurate"]
+
+
+def test_without_an_oracle_nothing_vouches() -> None:
+    task = replace(plan.task(soft(), 0, SETTINGS), oracle=None)
+    finding = accuracy.observe(build(task), task)
+    assert [flag.code for flag in finding.flags] == ["no_oracle"]
+    assert finding.observations == ()
+
+
+def test_tokens_that_went_elsewhere_are_counted_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = plan.single("token_choice", {"num_experts": 4, "seq_len": 64, "d_model": 32, "d_ff": 64, "top_k": 1})
+    task = plan.task(case, 0, SETTINGS)
+    subject = build(task)
+    truth = resolve(layers.ORACLE)(subject.layer, subject.batches[0])
+    moved = truth.assigned.clone()
+    moved[0] = ~moved[0]
+    y = truth.y.clone()
+    y[0, 0] += 100.0
+    fake = type(truth)(y=y, assigned=moved)
+    monkeypatch.setattr(accuracy, "resolve", lambda _target: lambda _layer, _x: fake)
+    finding = accuracy.observe(subject, task)
+    found = values(finding)
+    assert found["routing_agreement"] == 63 / 64
+    assert found["max_abs_error"] < 1e-5
+    assert [(f.code, f.detail) for f in finding.flags] == [("routing_differs", "1.56% of the tokens")]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", list(layers.TABLE))
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_cuda_measures_everything(name: str, dtype: str) -> None:
+    axes: dict[str, object] = {"num_experts": 8, "dtype": dtype, "device": "cuda"}
+    if name == "dense":
+        del axes["num_experts"]
+    axes |= {"slots_per_expert": 24} if name == "soft" else {}
+    for mode in ("forward", "forward_backward"):
+        for cache in ("hot", "cold"):
+            case = plan.single(name, {**axes, "mode": mode, "cache": cache}, devices=("cpu", "cuda"))
+            inspection, timing = (main.attempt(plan.task(case, repeat, SETTINGS)) for repeat in (0, 1))
+            assert inspection["status"] is Status.OK, inspection["detail"]
+            assert timing["status"] is Status.OK, timing["detail"]
+            assert "inaccurate" not in {flag["code"] for flag in inspection["flags"]}
+            found = {o["metric"]: o["samples"][0] for o in inspection["observations"]}
+            assert found["peak_memory"] > found["parameter_memory"]
+            assert found["activation_memory"] > 0
