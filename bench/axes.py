@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.errors import InputError, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 AxisValue = str | int | float | bool | None
 
@@ -197,6 +197,23 @@ def show_value(value: AxisValue) -> str:
         short = f"{value:g}"
         return short if float(short) == value else repr(value)
     return str(value)
+
+
+SHORT = {
+    "num_experts": "experts",
+    "slots_per_expert": "slots",
+    "batch_size": "batch",
+    "capacity_factor": "capacity",
+}
+"""Names of axes where there is little room."""
+
+
+def case_name(axes: Mapping[str, AxisValue], names: Iterable[str]) -> str:
+    """Returns a short name for people: layer and backend in one word, then those of the named axes that it has."""
+    backend = axes.get("backend")
+    layer = str(axes["layer"]) if backend is None else f"{axes['layer']}/{backend}"
+    rest = [name for name in names if name in axes and name not in ("layer", "backend")]
+    return " ".join([layer, *(f"{SHORT.get(name, name)}={show_value(axes[name])}" for name in rest)])
 
 
 def label(axes: Mapping[str, AxisValue], names: tuple[str, ...] | list[str]) -> str:

@@ -27,6 +27,10 @@ DISAGREEMENT = 0.01
 """Counters may differ by this share before it is called a disagreement."""
 
 
+DISTURBED = ("loaded", "other_gpu_processes")
+"""Caveats of a process whose time is not only its own doing."""
+
+
 @dataclass(frozen=True)
 class Caveat:
     """One reason to trust a number less: a short title, what it means, what to do about it."""

@@ -2,7 +2,8 @@
 
 The figure compared is latency over the interleaved reference kernel, one per process; the process is the unit of
 replication. A verdict is a positive claim: `slower` means that the whole 95 % interval lies beyond the threshold,
-`same` that it lies within, and `unclear` that neither can be said yet.
+`same` that it lies within, and `unclear` that neither can be said yet. Processes during which something else used the
+machine are left out where three others remain on each side; where they do not, nothing is claimed.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from bench.axes import AxisValue, label, parse_axis, show_value
+from bench import caveats
+from bench.axes import AxisValue, case_name, label, parse_axis, show_value
 from bench.environment import differences
 from bench.errors import InputError, NotComparableError
-from bench.records import FAILED, Status
+from bench.records import FAILED, Status, reason
 from bench.stats import Interval, paired_ratio_interval, ratio_interval
 
 if TYPE_CHECKING:
@@ -120,8 +122,8 @@ def compare(
     matched = _match(base.cases, candidate.cases, pair)
     same_run = base.run.id == candidate.run.id
     varying = list(dict.fromkeys([*base.varying(), *candidate.varying()]))
-    shown = [name for name in varying if pair is None or name != pair.axis] or ["layer"]
-    rows = [_row(label((b or c).case, shown), b, c, threshold, paired=same_run) for b, c in matched if b or c]  # type: ignore[union-attr]
+    shown = [name for name in varying if pair is None or name != pair.axis]
+    rows = [_row(case_name((b or c).case, shown), b, c, threshold, paired=same_run) for b, c in matched if b or c]  # type: ignore[union-attr]
     return Comparisons(base, candidate, threshold, tuple(sorted(rows, key=_badness)))
 
 
@@ -182,24 +184,42 @@ def _row(
     if candidate is None or candidate.status is None:
         return Comparison(name, case_id, Verdict.MISSING, reason="the candidate run has no result of it")
     if candidate.status in FAILED and base.status is Status.OK:
-        reason = candidate.detail.splitlines()[0] if candidate.detail else ""
-        return Comparison(name, case_id, Verdict.FAILED, reason=f"{candidate.status}: {reason}")
+        why = reason(candidate.status, candidate.detail)
+        return Comparison(name, case_id, Verdict.FAILED, reason=f"{candidate.status}: {why}")
     sides = base.figures.get("latency"), candidate.figures.get("latency")
     if sides[0] is None or sides[1] is None:
         reasons = {str(s.status) for s in (base, candidate) if s.figures.get("latency") is None}
         return Comparison(name, case_id, Verdict.NOT_MEASURED, *sides, reason=" / ".join(sorted(reasons)))
-    raw = _ratio(sides[0], sides[1], paired=paired)
+    good = _undisturbed(base), _undisturbed(candidate)
+    enough = all(len(repeats) >= caveats.FEW_REPEATS for repeats in good)
+    if not enough:
+        good = set(sides[0].by_repeat), set(sides[1].by_repeat)
+    raw = _ratio(sides[0], sides[1], good, paired=paired)
     relative = base.figures.get("relative_latency"), candidate.figures.get("relative_latency")
-    ratio = raw if relative[0] is None or relative[1] is None else _ratio(relative[0], relative[1], paired=paired)
-    return Comparison(name, case_id, verdict(ratio, threshold), *sides, ratio, raw)
+    known = relative[0] is not None and relative[1] is not None
+    ratio = _ratio(relative[0], relative[1], good, paired=paired) if known else raw  # type: ignore[arg-type]
+    if enough or not (_disturbed(base) or _disturbed(candidate)):
+        return Comparison(name, case_id, verdict(ratio, threshold), *sides, ratio, raw)
+    busy = f"machine was busy in {len(_disturbed(base))} and {len(_disturbed(candidate))} processes"
+    return Comparison(name, case_id, Verdict.UNCLEAR, *sides, ratio, raw, busy)
 
 
-def _ratio(base: Figure, candidate: Figure, *, paired: bool) -> Interval:
-    """Returns candidate / base over processes; rounds of one run are pairs."""
-    rounds = sorted(set(base.by_repeat) & set(candidate.by_repeat))
+def _disturbed(result: CaseResult) -> set[int]:
+    """Returns the repeats in which something else used the machine; judged by its load, never by the figure."""
+    return {o.repeat for o in result.outcomes if any(flag.code in caveats.DISTURBED for flag in o.flags)}
+
+
+def _undisturbed(result: CaseResult) -> set[int]:
+    """Returns the timed repeats that nothing disturbed."""
+    return set(result.figures["latency"].by_repeat) - _disturbed(result)
+
+
+def _ratio(base: Figure, candidate: Figure, repeats: tuple[set[int], set[int]], *, paired: bool) -> Interval:
+    """Returns candidate / base over the processes of these repeats; rounds of one run are pairs."""
+    rounds = sorted(repeats[0] & repeats[1])
     if paired and len(rounds) > 1:
         return paired_ratio_interval([base.by_repeat[r] for r in rounds], [candidate.by_repeat[r] for r in rounds])
-    return ratio_interval(list(base.by_repeat.values()), list(candidate.by_repeat.values()))
+    return ratio_interval([base.by_repeat[r] for r in repeats[0]], [candidate.by_repeat[r] for r in repeats[1]])
 
 
 def _badness(row: Comparison) -> tuple[int, float]:

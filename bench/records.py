@@ -38,6 +38,14 @@ FAILED = (Status.OUT_OF_MEMORY, Status.TIMEOUT, Status.ERROR, Status.CRASHED)
 """Ends that a user did not ask for; `skipped` and `unsupported` carry a reason that was known beforehand."""
 
 
+def reason(status: Status, detail: str) -> str:
+    """Returns why a case ended as it did, in one line: of a traceback the last, of anything else the first."""
+    lines = detail.strip().splitlines()
+    if not lines:
+        return "no detail"
+    return lines[-1] if status is Status.ERROR else lines[0]
+
+
 @dataclass(frozen=True)
 class Case(Mapping[str, AxisValue]):
     """One point of a grid: a frozen mapping of axes, nothing about machine or run.

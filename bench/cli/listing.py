@@ -76,9 +76,7 @@ def list_things(what: str, store: str | None, as_json: bool) -> None:  # noqa: F
     """List layers, grids, axes, metrics or the runs of a store."""
     from bench.cli import answer  # noqa: PLC0415
 
-    rows = {"layers": _layers, "grids": _grids, "axes": _axes, "metrics": _metrics, "runs": lambda: _runs(store)}[
-        what
-    ]()
+    rows = _runs(store) if what == "runs" else ABOUT[what]()
     if as_json:
         answer.write(rows)
         return

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from bench import units
-from bench.axes import label
-from bench.records import INSPECTION, Case, Outcome, Settings, Status
+from bench.axes import case_name
+from bench.records import INSPECTION, Case, Outcome, Settings, Status, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bench.run import Progress
 
-CASE_AXES = ("layer", "backend", "num_experts", "slots_per_expert", "top_k", "batch_size", "mode")
+CASE_AXES = ("num_experts", "slots_per_expert", "top_k", "batch_size", "mode")
 
 
 class _Pace:
@@ -69,7 +69,7 @@ class PlainProgress(_Pace):
         """Says how a case ended, at its last process."""
         self.count()
         if outcome.status is not Status.OK or outcome.repeat == self._repeats:
-            self._say(f"[{self.done}/{self.total}] {label(case, CASE_AXES)}: {_result(outcome)}")
+            self._say(f"[{self.done}/{self.total}] {case_name(case, CASE_AXES)}: {_result(outcome)}")
 
     def _say(self, text: str) -> None:
         """Writes one line at once."""
@@ -93,14 +93,14 @@ class TerminalProgress(_Pace):
     def start(self, case: Case, repeat: int) -> None:
         """Shows the case that is being measured."""
         what = "inspect" if repeat == INSPECTION else f"{repeat}/{self._repeats}"
-        self._bar.update(self._task, completed=self.done, left=self.left(), case=f"{what} {label(case, CASE_AXES)}")
+        self._bar.update(self._task, completed=self.done, left=self.left(), case=f"{what} {case_name(case, CASE_AXES)}")
         self._bar.refresh()
 
     def end(self, case: Case, outcome: Outcome) -> None:
         """Moves the bar; a failure leaves a line above it."""
         self.count()
         if outcome.status is not Status.OK:
-            self._bar.console.print(f"{label(case, CASE_AXES)}: {_result(outcome)}", markup=False, highlight=False)
+            self._bar.console.print(f"{case_name(case, CASE_AXES)}: {_result(outcome)}", markup=False, highlight=False)
         self._bar.update(self._task, completed=self.done, left=self.left())
         self._bar.refresh()
 
@@ -130,5 +130,6 @@ def _result(outcome: Outcome) -> str:
     samples = outcome.samples("latency")
     if outcome.status is Status.OK and samples:
         return f"ok, {units.format_value(sorted(samples)[len(samples) // 2], 's')}"
-    lines = outcome.detail.strip().splitlines()
-    return f"{outcome.status}: {lines[-1] if outcome.status is Status.ERROR else lines[0]}" if lines else outcome.status
+    if outcome.status is Status.OK:
+        return "ok"
+    return f"{outcome.status}: {reason(outcome.status, outcome.detail)}"

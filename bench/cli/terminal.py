@@ -10,14 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import caveats, units
-from bench.axes import label, show_value
+from bench.axes import SHORT, case_name, show_value
 from bench.compare import Comparison, Comparisons, Verdict
-from bench.records import Status
+from bench.records import Status, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bench.axes import AxisValue
     from bench.results import CaseResult, Figure, RunResults
     from bench.stats import Interval
 
@@ -44,14 +41,14 @@ def show_run(found: RunResults) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
     table.add_column("layer", no_wrap=True)
     for name in varying:
-        table.add_column(_short(name), justify="right", no_wrap=True)
+        table.add_column(SHORT.get(name, name), justify="right", no_wrap=True)
     for title in ("latency", "tokens/s", "peak mem", "FLOPs"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("notes")
     marks = _marks(found)
     for result in found.cases:
         axes = [show_value(result.case[name]) if name in result.case else "" for name in varying]
-        table.add_row(_layer(result.case), *axes, *_figures(result), _note(result, marks))
+        table.add_row(case_name(result.case, ()), *axes, *_figures(result), _note(result, marks))
     out.print(table)
     for code, mark in marks.items():
         caveat = caveats.TABLE[code]
@@ -61,9 +58,8 @@ def show_run(found: RunResults) -> None:
         )
     for result in found.cases:
         if result.status not in (Status.OK, None):
-            words = result.detail.strip().splitlines() or ["no detail"]
-            line = words[-1] if result.status is Status.ERROR else words[0]
-            out.print(f"{result.status}: {label(result.case, ['layer', *varying])}: {line}", markup=False)
+            why = reason(result.status, result.detail)
+            out.print(f"{result.status}: {case_name(result.case, varying)}: {why}", markup=False)
     counts = ", ".join(
         f"{found.count(status)} {'not measured' if status is None else status.value}"
         for status in (*Status, None)
@@ -138,20 +134,3 @@ def _note(result: CaseResult, marks: dict[str, str]) -> str:
     if result.status is Status.OK:
         return letters
     return f"{'not measured' if result.status is None else result.status.value} {letters}".strip()
-
-
-def _layer(case: Mapping[str, AxisValue]) -> str:
-    """Returns layer and backend in one word."""
-    backend = case.get("backend")
-    return str(case["layer"]) if backend is None else f"{case['layer']}/{backend}"
-
-
-def _short(name: str) -> str:
-    """Returns an axis' name for a narrow column."""
-    short = {
-        "num_experts": "experts",
-        "slots_per_expert": "slots",
-        "batch_size": "batch",
-        "capacity_factor": "capacity",
-    }
-    return short.get(name, name)

@@ -207,7 +207,11 @@ def _dots(axes: Axes, data: Sequence[Row], factor: float) -> None:
     """Draws a dot for each figure on a faint line for each row."""
     for place in range(len(data)):
         axes.axhline(place + BAR, color=svg.FAINT, lw=0.8, zorder=1)
-    marks = [(place, mark) for place, row in enumerate(data) for mark in row.marks]
+    marks = [
+        (place + 0.16 * (i - (len(row.marks) - 1) / 2), mark)  # so that equal figures do not hide each other
+        for place, row in enumerate(data)
+        for i, mark in enumerate(row.marks)
+    ]
     names = [str(mark.look.number) for _, mark in marks]
     looks = {str(mark.look.number): mark.look for _, mark in marks}
     sns.scatterplot(x=[mark.value / factor for _, mark in marks], y=[place + BAR for place, _ in marks], hue=names,

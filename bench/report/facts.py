@@ -32,9 +32,7 @@ def fact(name: str, value: object) -> str:
 
 def fact_name(name: str) -> str:
     """Returns what a fact is called."""
-    for ending in UNITS:
-        name = name.removesuffix(ending)
-    return name.replace("_", " ")
+    return name.removesuffix("_bytes").replace("_hz", "_clock").replace("_", " ")
 
 
 def device(found: RunResults) -> str:

@@ -39,6 +39,9 @@ def of_run(view: View, number: int) -> Findings:
     timed = [entry for entry in view.timed() if entry.number == number]
     wrong = [entry for entry in timed if any(flag.code == WRONG for flag in entry.result.flags)]
     notes = [_wrong(wrong)] if wrong else []
+    total = sum(entry.number == number for entry in view.entries)
+    if timed and len(timed) < total:
+        notes.append(f"{total - len(timed)} of {total} cases have no full answer and are not ranked; see Failures.")
     timed = [entry for entry in timed if entry not in wrong]
     if not timed:
         return Findings((), tuple(notes))
@@ -110,7 +113,7 @@ def _fastest(first: Entry, others: Sequence[Entry]) -> str:
         return f"{first.short} takes {naming.value(figure)} per call ({words}), {rate}."
     tied = [other for other in others if not slower(ratio(first, other))]
     if not tied:
-        return f"{first.short} is the fastest: {speed}."
+        return f"{first.short} is the fastest of {len(others) + 1} designs: {speed}."
     tied.sort(key=lambda entry: entry.value("latency") or 0.0)
     if len(tied) > 2 and len(tied) == len(others):
         return f"The {len(others) + 1} designs cannot be told apart; {first.short} has the lowest estimate: {speed}."

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 from recorded import dense, failed, measured, results, run, soft
 
 from bench.compare import Pair, Verdict, compare, parse_pair, verdict
 from bench.errors import InputError, NotComparableError
-from bench.records import Status
+from bench.records import Flag, Outcome, Status
 from bench.stats import Interval
 
 STEADY = [1.00, 1.01, 0.99, 1.00, 1.01]
@@ -94,7 +96,41 @@ def test_worst_first() -> None:
     base = results([o for c in cases for o in measured(c, STEADY)], cases)
     slow = [o for c, f in zip(cases, factors, strict=True) for o in measured(c, scaled(f))]
     found = compare(base, results(slow, cases, of=run("b", id="ffffffffffff")))
-    assert [row.name for row in found.rows] == ["num_experts=16", "num_experts=4", "num_experts=8", "num_experts=2"]
+    assert [row.name for row in found.rows] == [f"soft/fused experts={n}" for n in (16, 4, 8, 2)]
+
+
+def busy(outcomes: list[Outcome], repeats: set[int]) -> list[Outcome]:
+    flag = (Flag("loaded", "1.0 cores in use by others"),)
+    return [replace(o, flags=flag) if o.repeat in repeats else o for o in outcomes]
+
+
+def test_processes_on_a_busy_machine_are_left_out_while_three_others_remain() -> None:
+    case = soft()
+    base = results(measured(case, STEADY), [case])
+    disturbed = busy(measured(case, [*STEADY[:3], 9.0, 9.0]), {4, 5})
+    row = compare(base, results(disturbed, [case], of=run("b", id="ffffffffffff"))).rows[0]
+    assert row.verdict is Verdict.SAME
+    assert row.candidate is not None
+    assert row.candidate.interval.replicates == 5
+
+
+def test_a_busy_machine_proves_nothing() -> None:
+    case = soft()
+    base = results(measured(case, STEADY), [case])
+    disturbed = busy(measured(case, scaled(3.0)), {1, 2, 3})
+    row = compare(base, results(disturbed, [case], of=run("b", id="ffffffffffff"))).rows[0]
+    assert row.verdict is Verdict.UNCLEAR
+    assert row.reason == "machine was busy in 0 and 3 processes"
+    assert row.ratio is not None
+    assert row.ratio.estimate == pytest.approx(3.0)
+
+
+def test_the_reason_of_an_error_is_the_last_line_of_its_traceback() -> None:
+    case = soft()
+    base = results(measured(case, STEADY), [case])
+    broken = failed(case, Status.ERROR, "Traceback (most recent call last):\n  ...\nValueError: no tokens")
+    row = compare(base, results([broken], [case], of=run("b", id="ffffffffffff"))).rows[0]
+    assert row.reason == "error: ValueError: no tokens"
 
 
 def test_other_machines_are_refused_with_the_facts_that_differ() -> None:

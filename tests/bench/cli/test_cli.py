@@ -138,7 +138,7 @@ def test_a_slower_layer_is_called_slower(cli: Cli) -> None:
 def test_a_failing_layer_is_a_row_with_its_reason_and_exit_code_3(cli: Cli) -> None:
     done = cli("run", "--grid", "tiny.toml", "--layer", "strange_layers:Raises", "batch_size=1")
     assert done.returncode == 3
-    assert "error: layer=strange_layers:Raises" in done.stdout
+    assert "error: strange_layers:Raises" in done.stdout
     assert "ValueError: no tokens today" in done.stdout
     assert "2 ok, 1 error" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr

@@ -213,7 +213,7 @@ def test_caveats_say_what_why_and_which(make: SimpleNamespace) -> None:
 def test_environment_shows_facts_in_peoples_units(make: SimpleNamespace) -> None:
     section = environment.build([make.quick()])
     assert ["memory", "16.0 GiB"] in rows(section)
-    assert ["cpu", "2.50 GHz"] in rows(section)
+    assert ["cpu clock", "2.50 GHz"] in rows(section)
     assert ["cpu quota", "–"] in rows(section)
     assert ["triton", "–"] in rows(section)
     assert re.match(r"Fingerprint of the comparable facts: [0-9a-f]{12} \.", words(section))

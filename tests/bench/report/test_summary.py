@@ -37,8 +37,16 @@ AGAINST_SPARSE = (
 
 def test_each_workload_has_its_answer(make: SimpleNamespace) -> None:
     assert claims(make.quick()) == {
-        "batch size 1": ["Dense FFN is the fastest: 1.01 ms per call, 99.0 ktoken/s.", AGAINST_DENSE, AGAINST_SPARSE],
-        "batch size 8": ["Dense FFN is the fastest: 8.08 ms per call, 99.0 ktoken/s.", AGAINST_DENSE, AGAINST_SPARSE],
+        "batch size 1": [
+            "Dense FFN is the fastest of 5 designs: 1.01 ms per call, 99.0 ktoken/s.",
+            AGAINST_DENSE,
+            AGAINST_SPARSE,
+        ],
+        "batch size 8": [
+            "Dense FFN is the fastest of 5 designs: 8.08 ms per call, 99.0 ktoken/s.",
+            AGAINST_DENSE,
+            AGAINST_SPARSE,
+        ],
     }
 
 
@@ -57,13 +65,13 @@ def test_an_interval_with_one_in_it_makes_no_claim(make: SimpleNamespace) -> Non
 
 def test_pairs_of_rounds_see_through_drift(make: SimpleNamespace) -> None:
     found = pair(make, (0.010, 0.020, 0.040), (0.011, 0.022, 0.044))
-    assert claims(found)[""][0].startswith("Dense FFN is the fastest: ")
+    assert claims(found)[""][0].startswith("Dense FFN is the fastest of 2 designs: ")
     assert "takes 1.10 times as long as Dense FFN (95 % interval 1.10 to 1.10)" in claims(found)[""][1]
 
 
 def test_a_soft_moe_that_wins_is_said_so(make: SimpleNamespace) -> None:
     found = pair(make, (0.020, 0.021, 0.020), (0.010, 0.0104, 0.0101))
-    assert claims(found)[""][0].startswith("Soft MoE · fused is the fastest: 10.2 ms per call")
+    assert claims(found)[""][0].startswith("Soft MoE · fused is the fastest of 2 designs: 10.2 ms per call")
     assert "Soft MoE · fused takes 0.50 times as long as Dense FFN" in claims(found)[""][1]
 
 
@@ -121,9 +129,11 @@ def test_a_case_that_failed_later_is_not_ranked(make: SimpleNamespace) -> None:
     cases = [make.case(), make.case("soft")]
     outcomes = [*make.timed(cases[0], 0.02, 0.02), *make.timed(cases[1], 0.01)]
     outcomes.append(make.failed(cases[1], Status.CRASHED, "signal 11", repeat=2))
-    assert list(claims(make.run(cases, outcomes))[""]) == [
-        "Dense FFN takes 20.0 ms per call (95 % interval 20.0 to 20.0 ms), 5.00 ktoken/s."
-    ]
+    found = make.run(cases, outcomes)
+    assert findings.of_run(view.of([found]), 0).notes == (
+        "1 of 2 cases have no full answer and are not ranked; see Failures.",
+    )
+    assert claims(found)[""] == ["Dense FFN takes 20.0 ms per call (95 % interval 20.0 to 20.0 ms), 5.00 ktoken/s."]
 
 
 def test_lost_tokens_stand_beside_speed(make: SimpleNamespace) -> None:
