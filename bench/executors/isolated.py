@@ -45,7 +45,7 @@ class IsolatedExecutor(Executor):
 
     def __enter__(self) -> Self:
         self._scratch = Path(tempfile.mkdtemp(prefix="softmoe-bench-"))
-        self._context.set_forkserver_preload([entry.PRELOAD])
+        self._context.set_forkserver_preload(list(entry.PRELOAD))
         return self
 
     def __exit__(self, *exception: object) -> None:

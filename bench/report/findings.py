@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench import layers, units
+from bench import caveats, layers, units
 from bench.report import naming
 from bench.stats import paired_ratio_interval
 
@@ -55,26 +55,48 @@ def of_run(view: View, number: int) -> Findings:
     return Findings(tuple(claims), tuple(notes))
 
 
-def ratio(base: Entry, candidate: Entry) -> Interval | None:
-    """Returns candidate / base in latency over the rounds that timed both, None if there is none."""
+@dataclass(frozen=True)
+class Pairing:
+    """Candidate / base in latency; `busy` when too few rounds were undisturbed for a claim."""
+
+    interval: Interval
+    busy: bool = False
+
+    @property
+    def differs(self) -> bool:
+        """Whether a difference may be claimed: the interval excludes 1 and the machine was not shared."""
+        found = self.interval
+        return not self.busy and found.low is not None and found.high is not None and not found.low <= 1 <= found.high
+
+
+def ratio(base: Entry, candidate: Entry) -> Pairing | None:
+    """Returns candidate / base over the rounds that timed both, None if there is none.
+
+    Rounds in which something else used the machine are left out where enough others remain, as in `bench.compare`.
+    """
     sides = base.figure("latency"), candidate.figure("latency")
     if sides[0] is None or sides[1] is None:
         return None
     rounds = sorted(set(sides[0].by_repeat) & set(sides[1].by_repeat))
-    pairs = [(sides[0].by_repeat[r], sides[1].by_repeat[r]) for r in rounds]
+    shared = _disturbed(base) | _disturbed(candidate)
+    calm = [r for r in rounds if r not in shared]
+    enough = len(calm) >= caveats.FEW_REPEATS
+    kept = calm if enough else rounds
+    pairs = [(sides[0].by_repeat[r], sides[1].by_repeat[r]) for r in kept]
     if not pairs or any(min(pair) <= 0 for pair in pairs):
         return None
-    return paired_ratio_interval([a for a, _ in pairs], [b for _, b in pairs])
+    interval = paired_ratio_interval([a for a, _ in pairs], [b for _, b in pairs])
+    return Pairing(interval, busy=not enough and len(calm) < len(rounds))
 
 
-def differs(found: Interval | None) -> bool:
-    """Whether the interval of a ratio excludes 1."""
-    return found is not None and found.low is not None and found.high is not None and not found.low <= 1 <= found.high
+def _disturbed(entry: Entry) -> set[int]:
+    """Returns the rounds in which something else used the machine."""
+    return {o.repeat for o in entry.result.outcomes if any(flag.code in caveats.DISTURBED for flag in o.flags)}
 
 
-def slower(found: Interval | None) -> bool:
-    """Whether the whole interval of a ratio lies above 1."""
-    return found is not None and found.low is not None and found.low > 1
+def _slower(found: Pairing | None) -> bool:
+    """Whether the candidate may be called slower."""
+    return found is not None and found.differs and found.interval.estimate > 1
 
 
 def best(entries: Sequence[Entry]) -> Entry:
@@ -111,7 +133,7 @@ def _fastest(first: Entry, others: Sequence[Entry]) -> str:
         words = f"95\u00a0% interval {reach}" if reach != units.UNKNOWN else "one process, no interval"
         rate = naming.value(first.figure("throughput"))
         return f"{first.short} takes {naming.value(figure)} per call ({words}), {rate}."
-    tied = [other for other in others if not slower(ratio(first, other))]
+    tied = [other for other in others if not _slower(ratio(first, other))]
     if not tied:
         return f"{first.short} is the fastest of {len(others) + 1} designs: {speed}."
     tied.sort(key=lambda entry: entry.value("latency") or 0.0)
@@ -123,15 +145,21 @@ def _fastest(first: Entry, others: Sequence[Entry]) -> str:
 
 def _against(soft: Entry, other: Entry, *, several: bool) -> str:
     """Returns how Soft MoE stands to another layer."""
-    found = ratio(other, soft)
+    pairing = ratio(other, soft)
     opponent = f"the best sparse design ({other.short})" if several else other.short
-    if found is None:
+    if pairing is None:
         return f"{soft.short} and {opponent} were never timed in the same round, so nothing can be said of the two."
+    found = pairing.interval
     times = naming.ratio(found.estimate)
     if found.low is None or found.high is None:
         return f"{soft.short} took {times} times as long as {opponent}, from a single round: too few for a claim."
     reach = f"95\u00a0% interval {naming.times(found)}"
-    if not differs(found):
+    if pairing.busy:
+        return (
+            f"Nothing is claimed of {soft.short} and {opponent}: other programs used the machine "
+            f"(ratio {times}, {reach})."
+        )
+    if not pairing.differs:
         return f"{soft.short} and {opponent} cannot be told apart (ratio {times}, {reach})."
     work = [entry.value("flops") for entry in (soft, other)]
     extra = ""

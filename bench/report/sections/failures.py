@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from bench.records import Status
+from bench.records import Status, reason
 from bench.report import blocks, naming, view
 from bench.report.section import Section
 
@@ -36,10 +36,9 @@ def build(runs: Sequence[RunResults]) -> Section | None:
     return Section("failures", "Failures and skips", blocks.merge(parts))
 
 
-def reason(status: Status | None, detail: str) -> str:
-    """Returns the line of a detail that says most: the last of a traceback, else the first."""
-    lines = [line for line in naming.plain(detail).strip().splitlines() if line.strip()] or ["no detail"]
-    return naming.shorten((lines[-1] if status is Status.ERROR else lines[0]).strip(), REASON_LENGTH)
+def _line(status: Status, detail: str) -> str:
+    """Returns the reason in one line of bounded length."""
+    return naming.shorten(reason(status, naming.plain(detail)).strip(), REASON_LENGTH)
 
 
 def _why(entry: Entry) -> tuple[str, str] | None:
@@ -48,7 +47,7 @@ def _why(entry: Entry) -> tuple[str, str] | None:
     if result.status is None:
         return naming.STATUSES[None], "The run ended before this case was measured."
     if result.status is not Status.OK:
-        return naming.STATUSES[result.status], f"{reason(result.status, result.detail)}\x00{result.detail}"
+        return naming.STATUSES[result.status], f"{_line(result.status, result.detail)}\x00{result.detail}"
     if entry.figure("latency") is None:
         return "not timed", "The case was inspected (memory, FLOPs, routing, accuracy), but no process timed it."
     return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench.records import Status
+from bench.records import Flag, Status
 from bench.report import findings, view
 from bench.report.sections import summary
 
@@ -67,6 +68,30 @@ def test_pairs_of_rounds_see_through_drift(make: SimpleNamespace) -> None:
     found = pair(make, (0.010, 0.020, 0.040), (0.011, 0.022, 0.044))
     assert claims(found)[""][0].startswith("Dense FFN is the fastest of 2 designs: ")
     assert "takes 1.10 times as long as Dense FFN (95 % interval 1.10 to 1.10)" in claims(found)[""][1]
+
+
+def disturbed(make: SimpleNamespace, rounds: Sequence[int], count: int) -> RunResults:
+    cases = [make.case(), make.case("soft")]
+    outcomes = [o for of, second in zip(cases, (0.01, 0.02), strict=True) for o in make.timed(of, *[second] * count)]
+    busy = [replace(o, flags=(Flag("loaded"),)) if o.repeat in rounds else o for o in outcomes]
+    return make.run(cases, busy)
+
+
+def test_rounds_that_shared_the_machine_make_no_claim(make: SimpleNamespace) -> None:
+    assert claims(disturbed(make, [1], 3))[""] == [
+        (
+            "Dense FFN has the lowest latency (10.0 ms per call, 10.0 ktoken/s) but cannot be told apart "
+            "from Soft MoE · fused."
+        ),
+        (
+            "Nothing is claimed of Soft MoE · fused and Dense FFN: other programs used the machine "
+            "(ratio 2.00, 95 % interval 2.00 to 2.00)."
+        ),
+    ]
+
+
+def test_undisturbed_rounds_decide_where_three_remain(make: SimpleNamespace) -> None:
+    assert claims(disturbed(make, [1], 4))[""][0].startswith("Dense FFN is the fastest of 2 designs: ")
 
 
 def test_a_soft_moe_that_wins_is_said_so(make: SimpleNamespace) -> None:
