@@ -92,11 +92,11 @@ class IsolatedExecutor(Executor):
         """
         process = self._context.Process(target=function, args=arguments)
         try:
-            with _quiet_numpy():
-                process.start()
-        except (OSError, EOFError) as error:
-            raise WorkerError(f"no worker process can be started: {error}") from error
-        try:
+            try:
+                with _quiet_numpy():
+                    process.start()
+            except (OSError, EOFError) as error:
+                raise WorkerError(f"no worker process can be started: {error}") from error
             ended = wait([process.sentinel], limit)
             if ended:
                 process.join()
@@ -132,8 +132,10 @@ def _quiet_numpy() -> Iterator[None]:
 
 def _end(process: ForkServerProcess) -> None:
     """Kills what is left of a child and its group, and waits for it."""
+    if process.pid is None:  # it was never started
+        return
     if process.is_alive():
-        pid = process.pid or 0
+        pid = process.pid
         try:
             os.killpg(pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):  # it has no group of its own yet

@@ -23,6 +23,8 @@ PRELOAD = ("bench.worker.main", "fvcore.nn")
 
 def work(task: Task, folder: str) -> None:
     """Measures one task and leaves the outcome in the folder, whole or not at all."""
+    if not Path(folder).is_dir():  # whoever asked was interrupted while asking, and has gone
+        return
     _become_own(Path(folder))
     from bench.worker import main  # noqa: PLC0415  (torch)
 
