@@ -40,11 +40,12 @@ def attempt(task: Task) -> dict[str, Any]:
 def measure(task: Task) -> dict[str, Any]:
     """Returns status, observations, flags and facts of a task that went well."""
     before = memory.resident()
+    kept = task.repeat != INSPECTION and memory.keep_freed()
     subject = build(task)
     passes = INSPECT if task.repeat == INSPECTION else (timing.observe,)
     observations: list[Observation] = []
     flags: list[Flag] = []
-    found: dict[str, Any] = {"resident_at_start": before}
+    found: dict[str, Any] = {"resident_at_start": before, "freed_memory_kept": kept}
     for look in passes:
         finding: Finding = look(subject, task)
         observations += finding.observations

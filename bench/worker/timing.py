@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import math
+import resource
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,7 @@ def observe(subject: Subject, task: Task) -> Finding:
     clock = clock_for(subject.device)
     reference = reference_kernel(subject.device)
     watch = _Others()
+    faults = _page_faults()
     gc.collect()
     gc.disable()
     try:
@@ -79,6 +81,7 @@ def observe(subject: Subject, task: Task) -> Finding:
             "stopped_by": samples.reason,
             "half_width": width,
             "others_cores": others,
+            "page_faults_per_sample": (_page_faults() - faults) / len(samples.layer),
         },
     )
 
@@ -164,6 +167,11 @@ def _warm_up(
 
 def _nothing() -> None:
     """Prepares nothing: caches stay as the last call left them."""
+
+
+def _page_faults() -> int:
+    """Returns how many pages this process has had to be given so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 class _Others:

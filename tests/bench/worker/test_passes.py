@@ -1,5 +1,7 @@
 """Memory, routing, accuracy: each pass on a subject small enough to know the answer."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -154,6 +156,30 @@ def test_unknown_memory_is_a_caveat_and_no_figure(monkeypatch: pytest.MonkeyPatc
     finding = memory.observe(build(task), task)
     assert [flag.code for flag in finding.flags] == ["memory_unknown"]
     assert set(values(finding)) == {"parameters", "parameter_memory"}
+
+
+def test_timed_processes_keep_freed_memory_and_inspected_ones_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(memory, "keep_freed", lambda: not asked.append(1))
+    facts_of = [main.attempt(plan.task(soft(), repeat, SETTINGS))["facts"] for repeat in (0, 1)]
+    assert [found["freed_memory_kept"] for found in facts_of] == [False, True]
+    assert len(asked) == 1
+    assert facts_of[1]["page_faults_per_sample"] >= 0
+
+
+def test_kept_memory_is_not_faulted_in_again() -> None:
+    """Blocks of 8 MiB, freed and asked for again: 2048 pages each time, unless they are kept."""
+    program = (
+        "import torch, resource\n"
+        "from bench.worker import memory\n"
+        "assert memory.keep_freed()\n"
+        "torch.ones(2**21); torch.ones(2**21)\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(10): torch.ones(2**21)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 2048
 
 
 # routing
