@@ -9,7 +9,8 @@ import pytest
 from recorded import dense, failed, inspected, measured, run, soft, timed
 
 from bench.errors import InputError, StoreError
-from bench.records import Flag, Planned, Status
+from bench.records import SCHEMA, Flag, Planned, Status
+from bench.results import load
 from bench.schema import check
 from bench.store import Store, open_store
 
@@ -142,6 +143,20 @@ def _write_many(path: str, run_id: str) -> None:
     store = open_store(path)
     for repeat in range(40):
         store.add_outcome(run_id, timed(soft(), repeat, 1.0))
+
+
+@pytest.mark.parametrize("form", sorted(SCHEMA))
+def test_stores_of_every_form_are_read(form: int, tmp_path: Path) -> None:
+    kept = Path(__file__).parents[1] / "data" / "stores" / f"form-{form}.db"
+    path = tmp_path / kept.name
+    path.write_bytes(kept.read_bytes())
+    store = open_store(str(path))
+    found = load(store, store.find("baseline:main"))
+    assert [result.status for result in found.cases] == [Status.OK, Status.TIMEOUT, Status.SKIPPED]
+    assert found.cases[0].value("latency") == pytest.approx(2.0)
+    assert found.cases[0].case == soft()
+    store.close()
+    assert path.read_bytes() == kept.read_bytes()
 
 
 # what is not a store
