@@ -69,7 +69,7 @@ def _governor(root: Path) -> Finding:
         hint = "the clock follows the load: sudo cpupower frequency-set --governor performance"
         return _bad("cpu_governor", f"governor {governor}", hint)
     why = "a virtual machine hides it" if virtual_machine(root) else "the kernel shows no cpufreq"
-    hint = "the clock may change unseen: take more repeats and compare by interleaving (duel)"
+    hint = "the clock may change unseen: take more repeats"
     return _bad("cpu_governor", f"cannot be read: {why}", hint)
 
 

@@ -13,7 +13,7 @@ def doctor(as_json: bool) -> None:  # noqa: FBT001  (click passes flags by name)
     """Say what machine this is, what can be measured on it, and what cannot and why."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    from bench import environment, executors  # noqa: PLC0415
+    from bench import environment, executors, units  # noqa: PLC0415
     from bench.cli import answer  # noqa: PLC0415
     from bench.errors import WorkerError  # noqa: PLC0415
     from bench.measurable import Finding, measurable  # noqa: PLC0415
@@ -34,7 +34,10 @@ def doctor(as_json: bool) -> None:  # noqa: FBT001  (click passes flags by name)
         return
     click.echo("This machine")
     for name, value in facts.items():
-        click.echo(f"  {name:<24} {'unknown' if value is None else value}")
+        shown = "unknown" if value is None else str(value)
+        if name.endswith("_bytes") and isinstance(value, int):
+            shown = units.format_value(value, "B")
+        click.echo(f"  {name:<24} {shown}")
     click.echo("Packages")
     click.echo("  " + ", ".join(f"{name} {version}" for name, version in versions.items() if version))
     click.echo("What can be measured")
