@@ -49,7 +49,12 @@ DISCHARGING = {"sys/class/power_supply/BAT0/type": "Battery", "sys/class/power_s
     [
         ("cpu_governor", {GOVERNOR: "powersave"}, "governor powersave", "--governor performance"),
         ("cpu_governor", {GOVERNOR: None}, "the kernel shows no cpufreq", "more repeats"),
-        ("cpu_governor", {GOVERNOR: None, "proc/cpuinfo": FOUR_THREADS}, "a virtual machine hides it", "take more repeats"),
+        (
+            "cpu_governor",
+            {GOVERNOR: None, "proc/cpuinfo": FOUR_THREADS},
+            "a virtual machine hides it",
+            "take more repeats",
+        ),
         ("cpu_turbo", {BOOST: "1"}, "boost is on", f"echo 0 | sudo tee /{BOOST}"),
         (
             "cpu_turbo",
