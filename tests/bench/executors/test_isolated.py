@@ -137,11 +137,15 @@ def test_ctrl_c_ends_the_child_and_reaches_the_caller(executor: IsolatedExecutor
         children.extend(_children_of_server())
         os.kill(os.getpid(), signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started us in background
     thread = threading.Thread(target=interrupt)
     thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        attempt(executor, strange("Hangs"), timeout=60.0)
-    thread.join()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            attempt(executor, strange("Hangs"), timeout=60.0)
+    finally:
+        thread.join()
+        signal.signal(signal.SIGINT, before)
     assert children
     _wait_until(lambda: not any(alive(pid) for pid in children))
 
