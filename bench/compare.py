@@ -2,7 +2,8 @@
 
 The figure compared is latency over the interleaved reference kernel, one per process; the process is the unit of
 replication. A verdict is a positive claim: `slower` means that the whole 95 % interval lies beyond the threshold,
-`same` that it lies within, and `unclear` that neither can be said yet. Processes during which something else used the
+`same` that it lies within, and `unclear` that neither can be said yet. The plain ratio of times must lie on the same
+side: where only the reference kernel moved, the layer did not. Processes during which something else used the
 machine are left out where three others remain on each side; where they do not, nothing is claimed.
 """
 
@@ -199,7 +200,11 @@ def _row(
     known = relative[0] is not None and relative[1] is not None
     ratio = _ratio(relative[0], relative[1], good, paired=paired) if known else raw  # type: ignore[arg-type]
     if enough or not (_disturbed(base) or _disturbed(candidate)):
-        return Comparison(name, case_id, verdict(ratio, threshold), *sides, ratio, raw)
+        found = verdict(ratio, threshold)
+        if found in (Verdict.SLOWER, Verdict.FASTER) and verdict(raw, 0.0) is not found:
+            why = "the time itself says otherwise: the reference kernel moved"
+            return Comparison(name, case_id, Verdict.UNCLEAR, *sides, ratio, raw, why)
+        return Comparison(name, case_id, found, *sides, ratio, raw)
     busy = f"machine was busy in {len(_disturbed(base))} and {len(_disturbed(candidate))} processes"
     return Comparison(name, case_id, Verdict.UNCLEAR, *sides, ratio, raw, busy)
 

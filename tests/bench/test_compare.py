@@ -56,6 +56,16 @@ def test_a_slow_machine_is_not_a_slow_layer() -> None:
     assert row.raw.estimate == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize("factor", [0.7, 1.4])
+def test_a_reference_kernel_that_moved_alone_proves_nothing(factor: float) -> None:
+    case = soft()
+    base = results(measured(case, STEADY, references=scaled(1e-3)), [case])
+    moved = measured(case, STEADY, references=scaled(factor * 1e-3))
+    row = compare(base, results(moved, [case], of=run("b", id="ffffffffffff"))).rows[0]
+    assert row.verdict is Verdict.UNCLEAR
+    assert row.reason == "the time itself says otherwise: the reference kernel moved"
+
+
 def test_noise_is_unclear_and_one_process_is_unclear() -> None:
     case = soft()
     base = results(measured(case, [1.0, 1.5, 0.7, 1.2]), [case])
