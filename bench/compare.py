@@ -200,13 +200,17 @@ def _row(
     known = relative[0] is not None and relative[1] is not None
     ratio = _ratio(relative[0], relative[1], good, paired=paired) if known else raw  # type: ignore[arg-type]
     if enough or not (_disturbed(base) or _disturbed(candidate)):
-        found = verdict(ratio, threshold)
-        if found in (Verdict.SLOWER, Verdict.FASTER) and verdict(raw, 0.0) is not found:
-            why = "the time itself says otherwise: the reference kernel moved"
-            return Comparison(name, case_id, Verdict.UNCLEAR, *sides, ratio, raw, why)
-        return Comparison(name, case_id, found, *sides, ratio, raw)
+        found = _confirmed(verdict(ratio, threshold), raw)
+        return Comparison(name, case_id, found[0], *sides, ratio, raw, found[1])
     busy = f"machine was busy in {len(_disturbed(base))} and {len(_disturbed(candidate))} processes"
     return Comparison(name, case_id, Verdict.UNCLEAR, *sides, ratio, raw, busy)
+
+
+def _confirmed(found: Verdict, raw: Interval) -> tuple[Verdict, str]:
+    """Returns the verdict if the plain ratio of times lies on the same side, else unclear and why."""
+    if found in (Verdict.SLOWER, Verdict.FASTER) and verdict(raw, 0.0) is not found:
+        return Verdict.UNCLEAR, "the time itself says otherwise: the reference kernel moved"
+    return found, ""
 
 
 def _disturbed(result: CaseResult) -> set[int]:
