@@ -199,10 +199,10 @@ def _row(
     relative = base.figures.get("relative_latency"), candidate.figures.get("relative_latency")
     known = relative[0] is not None and relative[1] is not None
     ratio = _ratio(relative[0], relative[1], good, paired=paired) if known else raw  # type: ignore[arg-type]
-    if enough or not (_disturbed(base) or _disturbed(candidate)):
+    if enough or not (base.disturbed or candidate.disturbed):
         found = _confirmed(verdict(ratio, threshold), raw)
         return Comparison(name, case_id, found[0], *sides, ratio, raw, found[1])
-    busy = f"machine was busy in {len(_disturbed(base))} and {len(_disturbed(candidate))} processes"
+    busy = f"machine was busy in {len(base.disturbed)} and {len(candidate.disturbed)} processes"
     return Comparison(name, case_id, Verdict.UNCLEAR, *sides, ratio, raw, busy)
 
 
@@ -213,14 +213,9 @@ def _confirmed(found: Verdict, raw: Interval) -> tuple[Verdict, str]:
     return found, ""
 
 
-def _disturbed(result: CaseResult) -> set[int]:
-    """Returns the repeats in which something else used the machine; judged by its load, never by the figure."""
-    return {o.repeat for o in result.outcomes if any(flag.code in caveats.DISTURBED for flag in o.flags)}
-
-
 def _undisturbed(result: CaseResult) -> set[int]:
     """Returns the timed repeats that nothing disturbed."""
-    return set(result.figures["latency"].by_repeat) - _disturbed(result)
+    return set(result.figures["latency"].by_repeat) - result.disturbed
 
 
 def _ratio(base: Figure, candidate: Figure, repeats: tuple[set[int], set[int]], *, paired: bool) -> Interval:

@@ -44,6 +44,11 @@ class CaseResult:
     figures: Mapping[str, Figure]
     outcomes: tuple[Outcome, ...]
 
+    @property
+    def disturbed(self) -> set[int]:
+        """The repeats in which something else used the machine; judged by its load, never by the figure."""
+        return {o.repeat for o in self.outcomes if any(flag.code in caveats.DISTURBED for flag in o.flags)}
+
     def value(self, metric: str) -> float | None:
         """Returns the estimate of a metric, None where it is unknown."""
         figure = self.figures.get(metric)

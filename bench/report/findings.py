@@ -78,7 +78,7 @@ def ratio(base: Entry, candidate: Entry) -> Pairing | None:
     if sides[0] is None or sides[1] is None:
         return None
     rounds = sorted(set(sides[0].by_repeat) & set(sides[1].by_repeat))
-    shared = _disturbed(base) | _disturbed(candidate)
+    shared = base.result.disturbed | candidate.result.disturbed
     calm = [r for r in rounds if r not in shared]
     enough = len(calm) >= caveats.FEW_REPEATS
     kept = calm if enough else rounds
@@ -87,11 +87,6 @@ def ratio(base: Entry, candidate: Entry) -> Pairing | None:
         return None
     interval = paired_ratio_interval([a for a, _ in pairs], [b for _, b in pairs])
     return Pairing(interval, busy=not enough and len(calm) < len(rounds))
-
-
-def _disturbed(entry: Entry) -> set[int]:
-    """Returns the rounds in which something else used the machine."""
-    return {o.repeat for o in entry.result.outcomes if any(flag.code in caveats.DISTURBED for flag in o.flags)}
 
 
 def _slower(found: Pairing | None) -> bool:
