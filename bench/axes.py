@@ -121,9 +121,9 @@ AXES: dict[str, Axis] = {
         Axis("group_size", int, None, "tokens routed together; none = one sequence", minimum=1, optional=True),
         Axis("batch_priority", bool, False, "confident tokens take places first"),  # noqa: FBT003
         Axis("renormalize", bool, False, "the chosen gates sum to one"),  # noqa: FBT003
-        Axis("capacity_rounding", str, "round", "how the capacity is rounded", allowed=("round", "ceil4")),
+        Axis("capacity_rounding", str, "round", "how the capacity is rounded", allowed=("round", "ceil", "ceil4")),
         Axis("normalize", str, "logits", "what the L2 norm is for (soft)", allowed=("logits", "tokens", "none")),
-        Axis("activation", str, "gelu", "activation of the experts", allowed=("gelu",)),
+        Axis("activation", str, "gelu", "activation of the experts", allowed=("gelu", "swiglu")),
         Axis("batch_size", int, 1, "sequences per call", minimum=1),
         Axis("seq_len", int, 196, "tokens per sequence", minimum=1),
         Axis("d_model", int, 384, "width of a token", minimum=1),

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from softmoe_ref.experts import Experts
-from softmoe_ref.moe import MoE
+from softmoe_ref.moe import MoE, Router
 
 
 @final
@@ -54,9 +54,13 @@ class Everyone:
         """Return 0.0."""
         return 0.0
 
+    def losses(self) -> dict[str, Tensor]:
+        """Return no auxiliary loss."""
+        return {}
+
 
 @final
-class EveryoneRouter(nn.Module):
+class EveryoneRouter(Router):
     """Not a learned router: no parameters."""
 
     def forward(self, x: Tensor) -> Everyone:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from softmoe_ref import arguments
 from softmoe_ref.experts import Experts
-from softmoe_ref.moe import MoE
+from softmoe_ref.moe import MoE, Router
 from softmoe_ref.routing import ROUNDINGS, Assignments, Decision, capacity, grouping, routing_dtype
 from softmoe_ref.transport import OneHot, Scattered
 
@@ -28,7 +28,7 @@ BACKENDS: Final[Mapping[str, Callable[[Assignments], Decision[Any]]]] = {
 
 
 @final
-class ExpertChoiceRouter(nn.Module):
+class ExpertChoiceRouter(Router):
     """Router of experts choice.
 
     Attributes:

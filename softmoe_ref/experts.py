@@ -1,6 +1,7 @@
-"""A stack of two-layer feed-forward experts, f_e(z) = activation(z w1_e + b1_e) w2_e + b2_e.
+"""A stack of two-layer feed-forward experts: f_e(z) = gelu(z w1_e + b1_e) w2_e + b2_e.
 
-The hidden layer uses GELU in its tanh form, as flax's MlpBlock does in google-research/vision_transformer.
+GELU in its tanh form, as flax's MlpBlock has it in google-research/vision_transformer. With `activation="swiglu"`
+f_e(z) = (silu(z u_e) * (z v_e)) w2_e without biases, where w1_e = [u_e, v_e] (Shazeer 2020, arXiv:2002.05202).
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +22,13 @@ def gelu(x: Tensor) -> Tensor:
     return functional.gelu(x, approximate="tanh")
 
 
-ACTIVATIONS: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {"gelu": gelu}
+def swiglu(x: Tensor) -> Tensor:
+    """Return silu of the first half of the last axis times the second half."""
+    gate, value = x.chunk(2, dim=-1)
+    return functional.silu(gate) * value
+
+
+ACTIVATIONS: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {"gelu": gelu, "swiglu": swiglu}
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,16 @@ class Experts(nn.Module):
 
     Every expert is drawn independently: `w1` and `w2` uniform within +-sqrt(6 / (d_model + d_ff)) (Xavier, per expert,
     not over the stack), `b1` and `b2` normal with standard deviation 1e-6.
+
+    Attributes:
+        w1: (E, D, F), or (E, D, 2F) for SwiGLU: first the gate's columns, then the value's.
+        b1: (E, F); None for SwiGLU.
+        w2: (E, F, D).
+        b2: (E, D); None for SwiGLU.
     """
+
+    b1: nn.Parameter | None
+    b2: nn.Parameter | None
 
     def __init__(
         self,
@@ -65,10 +81,15 @@ class Experts(nn.Module):
         self.d_model = d_model
         self.d_ff = d_ff
         self.activation = activation
-        self.w1 = nn.Parameter(torch.empty(num_experts, d_model, d_ff, device=device, dtype=dtype))
-        self.b1 = nn.Parameter(torch.empty(num_experts, d_ff, device=device, dtype=dtype))
-        self.w2 = nn.Parameter(torch.empty(num_experts, d_ff, d_model, device=device, dtype=dtype))
-        self.b2 = nn.Parameter(torch.empty(num_experts, d_model, device=device, dtype=dtype))
+        gated = activation == "swiglu"
+
+        def stack(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(num_experts, *shape, device=device, dtype=dtype))
+
+        self.w1 = stack(d_model, 2 * d_ff if gated else d_ff)
+        self.register_parameter("b1", None if gated else stack(d_ff))
+        self.w2 = stack(d_ff, d_model)
+        self.register_parameter("b2", None if gated else stack(d_model))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -77,7 +98,8 @@ class Experts(nn.Module):
         for weight in (self.w1, self.w2):
             nn.init.uniform_(weight, -bound, bound)
         for bias in (self.b1, self.b2):
-            nn.init.normal_(bias, std=1e-6)
+            if bias is not None:
+                nn.init.normal_(bias, std=1e-6)
 
     def forward(self, rows: Tensor | SortedRows | tuple[Tensor, ...]) -> Tensor | SortedRows | tuple[Tensor, ...]:
         """Return the experts' outputs, arranged as the `rows` came.
@@ -92,17 +114,20 @@ class Experts(nn.Module):
             return self._each(rows)
         return self._stacked(rows)
 
-    def _weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.w1.to(dtype), self.b1.to(dtype), self.w2.to(dtype), self.b2.to(dtype)
+    def _weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
+        b1, b2 = (None if bias is None else bias.to(dtype) for bias in (self.b1, self.b2))
+        return self.w1.to(dtype), b1, self.w2.to(dtype), b2
 
     def _stacked(self, x_ERD: Tensor) -> Tensor:
         w1, b1, w2, b2 = self._weights(x_ERD.dtype)
         act = ACTIVATIONS[self.activation]
-        if self.num_experts == 1:  # addmm is up to 1.5 times as fast as baddbmm with a batch of one
-            hidden_RF = act(torch.addmm(b1.squeeze(0), x_ERD.squeeze(0), w1.squeeze(0)))
-            return torch.addmm(b2.squeeze(0), hidden_RF, w2.squeeze(0)).unsqueeze(0)
-        hidden_ERF = act(torch.baddbmm(b1.unsqueeze(1), x_ERD, w1))
-        return torch.baddbmm(b2.unsqueeze(1), hidden_ERF, w2)
+        if self.num_experts == 1:  # a product of matrices is up to 1.5 times as fast as one of stacks of one
+            (x_RD,), (w1,), (w2,) = x_ERD.unbind(0), w1.unbind(0), w2.unbind(0)
+            b1, b2 = (None if bias is None else bias.squeeze(0) for bias in (b1, b2))
+            return _linear(act(_linear(x_RD, w1, b1)), w2, b2).unsqueeze(0)
+        if b1 is None or b2 is None:
+            return torch.bmm(act(torch.bmm(x_ERD, w1)), w2)
+        return torch.baddbmm(b2.unsqueeze(1), act(torch.baddbmm(b1.unsqueeze(1), x_ERD, w1)), w2)
 
     def _sorted(self, x: SortedRows) -> SortedRows:
         w1, b1, w2, b2 = self._weights(x.rows.dtype)
@@ -112,16 +137,20 @@ class Experts(nn.Module):
 
     def _each(self, x: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         # unbind, never w[e]: the gradient of an index is a whole stack of zeros, E stacks in all
-        unbound = [weight.unbind(0) for weight in self._weights(x[0].dtype)]
+        weights = self._weights(x[0].dtype)
+        unbound = [(None,) * self.num_experts if stack is None else stack.unbind(0) for stack in weights]
         act = ACTIVATIONS[self.activation]
         return tuple(
-            torch.addmm(b2, act(torch.addmm(b1, x_RD, w1)), w2)
-            for x_RD, w1, b1, w2, b2 in zip(x, *unbound, strict=True)
+            _linear(act(_linear(x_RD, w1, b1)), w2, b2) for x_RD, w1, b1, w2, b2 in zip(x, *unbound, strict=True)
         )
 
 
-def grouped_linear(x: SortedRows, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return (R, F): each row times its own expert's `weight` (E, D, F), plus that expert's `bias` (E, F).
+def _linear(x_RD: Tensor, weight_DF: Tensor, bias_F: Tensor | None) -> Tensor:
+    return x_RD @ weight_DF if bias_F is None else torch.addmm(bias_F, x_RD, weight_DF)
+
+
+def grouped_linear(x: SortedRows, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return (R, F): each row times its own expert's `weight` (E, D, F), plus that expert's `bias` (E, F) if any.
 
     One `torch.nn.functional.grouped_mm`, whose documentation promises a GPU kernel for bfloat16 only. It knows neither
     float64 nor rows whose length is no multiple of 16 bytes; those go through a loop over the experts' slices, which
@@ -129,12 +158,13 @@ def grouped_linear(x: SortedRows, weight: Tensor, bias: Tensor) -> Tensor:
     """
     if not has_grouped_kernel(weight):
         return _linear_by_slices(x, weight, bias)
-    product_RF = functional.grouped_mm(x.rows, weight, offs=x.ends)
-    rows = torch.arange(len(x.rows), device=x.ends.device, dtype=x.ends.dtype)
-    expert_R = torch.searchsorted(x.ends, rows, right=True)
-    # rows that belong to nobody hold anything, NaN included, and so do their gradients: they get a bias of their own
-    bias_of_all = bias if x.full else functional.pad(bias, (0, 0, 0, 1))
-    y_RF = product_RF.add_(bias_of_all.index_select(0, expert_R))
+    y_RF = functional.grouped_mm(x.rows, weight, offs=x.ends)
+    if bias is not None:
+        rows = torch.arange(len(x.rows), device=x.ends.device, dtype=x.ends.dtype)
+        expert_R = torch.searchsorted(x.ends, rows, right=True)
+        # rows that belong to nobody hold anything, NaN included, and so do their gradients: they get their own bias
+        bias_of_all = bias if x.full else functional.pad(bias, (0, 0, 0, 1))
+        y_RF = y_RF.add_(bias_of_all.index_select(0, expert_R))
     if y_RF.requires_grad:  # the kernel's backward pass refuses the expanded gradient that a plain y.sum() sends
         y_RF.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
     return y_RF
@@ -146,12 +176,13 @@ def has_grouped_kernel(weight: Tensor) -> bool:
     return weight.dtype != torch.float64 and all(length % 16 == 0 for length in lengths)
 
 
-def _linear_by_slices(x: SortedRows, weight: Tensor, bias: Tensor) -> Tensor:
+def _linear_by_slices(x: SortedRows, weight: Tensor, bias: Tensor | None) -> Tensor:
     ends = [0, *x.ends.tolist()]
     counts = [end - start for start, end in pairwise(ends)]
     left_over = len(x.rows) - ends[-1]
     *slices, _ = torch.split(x.rows, [*counts, left_over])
-    products = [torch.addmm(b, rows, w) for rows, w, b in zip(slices, weight.unbind(0), bias.unbind(0), strict=True)]
+    biases = (None,) * len(weight) if bias is None else bias.unbind(0)
+    products = [_linear(rows, w, b) for rows, w, b in zip(slices, weight.unbind(0), biases, strict=True)]
     return torch.cat([*products, x.rows.new_zeros(left_over, weight.shape[2])])
 
 

@@ -1,6 +1,7 @@
 """A Mixture-of-Experts layer: a router and a stack of experts; only the router differs between the families."""
 
-from typing import Any, final
+from abc import ABC, abstractmethod
+from typing import Any, Protocol, final
 
 from torch import Tensor, nn
 
@@ -9,21 +10,43 @@ from softmoe_ref.experts import Experts, computing_dtype
 from softmoe_ref.routing import Decision
 
 
+class Router(nn.Module, ABC):
+    """From tokens to a decision; it carries the routing axes as attributes."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Decision[Any]:
+        """Return the decision for the tokens `x` (B, M, D)."""
+
+
+class Stack(Protocol):
+    """What computes: takes the rows that a router dispatches and returns their outputs, arranged alike."""
+
+    d_model: int
+
+    def __call__(self, rows: Any, /) -> Any:  # noqa: ANN401 - each pair of router and experts has its own kind of rows
+        """Return the outputs of the rows."""
+        ...
+
+
 @final
 class MoE(nn.Module):
     """Route, dispatch, experts, combine.
 
     Attributes:
         name: the family, a key of `softmoe_ref.TABLE`.
-        router: an nn.Module from tokens (B, M, D) to a `Decision`; it carries the routing axes as attributes.
+        router: which expert works on what.
         experts: what is computed.
+        shared: experts that every token passes through besides, their output added; None for none.
     """
 
-    def __init__(self, name: str, router: nn.Module, experts: Experts) -> None:
+    experts: Stack
+
+    def __init__(self, name: str, router: Router, experts: Stack, shared: Experts | None = None) -> None:
         super().__init__()
         self.name = name
         self.router = router
         self.experts = experts
+        self.shared = shared
 
     def route(self, x: Tensor) -> Decision[Any]:
         """Return the routing decision for the tokens `x` (B, M, D), without running any expert."""
@@ -31,8 +54,25 @@ class MoE(nn.Module):
         decision: Decision[Any] = self.router(x)
         return decision
 
+    def apply_decision(self, decision: Decision[Any], x: Tensor) -> Tensor:
+        """Return the output (B, M, D) for a decision that `route` made for the same tokens.
+
+        So that a training step can route once: `decision = layer.route(x)`, then the output from here and the auxiliary
+        losses from `decision.losses()`.
+        """
+        computed = x.to(computing_dtype(x))
+        y = decision.combine(self.experts(decision.dispatch(computed)))
+        if self.shared is not None:
+            y = y + self.shared(computed.reshape(1, -1, x.shape[-1])).view_as(y)
+        return y.to(x.dtype)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output (B, M, D), in the dtype of `x`."""
-        decision = self.route(x)
-        rows = decision.dispatch(x.to(computing_dtype(x)))
-        return decision.combine(self.experts(rows)).to(x.dtype)
+        return self.apply_decision(self.route(x), x)
+
+    def losses(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the auxiliary losses of routing the tokens `x` (B, M, D), by name, unweighted; empty for none.
+
+        Where training adds noise to the router, this routes anew: take `route(x).losses()` for those of one decision.
+        """
+        return self.route(x).losses()

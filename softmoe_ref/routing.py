@@ -12,9 +12,11 @@ from typing import Final, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from softmoe_ref import losses
+
 Rows = TypeVar("Rows")
 UNIT_EPSILON: Final = 1e-6  # google-research/vmoe, projects/soft_moe/router.py: inside the square root
-ROUNDINGS: Final = ("round", "ceil4")
+ROUNDINGS: Final = ("round", "ceil", "ceil4")
 
 
 class Decision(Protocol[Rows]):
@@ -46,6 +48,10 @@ class Decision(Protocol[Rows]):
 
     def unrouted_rate(self) -> float:
         """Return the tokens that no expert works on as a share of all tokens."""
+        ...
+
+    def losses(self) -> dict[str, Tensor]:
+        """Return the auxiliary losses of the decision by name, each a scalar, unweighted; empty for none."""
         ...
 
 
@@ -97,6 +103,10 @@ class Weights:
         """Return 0.0: every token takes part in every slot."""
         return 0.0
 
+    def losses(self) -> dict[str, Tensor]:
+        """Return no auxiliary loss."""
+        return {}
+
 
 @dataclass(frozen=True)
 class Assignments:
@@ -113,6 +123,8 @@ class Assignments:
         kept: A, false where the buffer was full and the assignment was dropped.
         gates: (G, N, E), the softmax over all experts that everything above comes from.
         capacity: the buffer's places per expert and group; None if nobody asked for a limit (dropless).
+        logits: (G, N, E), what `gates` are the softmax of; None where no loss needs them.
+        loss_names: the keys of `softmoe_ref.losses.TABLE` that `losses` computes.
     """
 
     shape: tuple[int, int]
@@ -123,6 +135,8 @@ class Assignments:
     kept: Tensor
     gates: Tensor
     capacity: int | None
+    logits: Tensor | None = None
+    loss_names: tuple[str, ...] = ()
 
     @property
     def num_experts(self) -> int:
@@ -172,6 +186,10 @@ class Assignments:
         """Return tokens without any expert / all tokens; waits for the device."""
         return float((~self.assigned().any(1)).double().mean())
 
+    def losses(self) -> dict[str, Tensor]:
+        """Return the losses that the router asked for, see `softmoe_ref.losses`."""
+        return {name: losses.TABLE[name](self) for name in self.loss_names}
+
 
 def unit(x: Tensor, *, dim: int) -> Tensor:
     """Return `x` scaled to length 1 along `dim`, a zero vector staying zero: x / sqrt(sum x^2 + 1e-6)."""
@@ -199,7 +217,7 @@ def grouping(shape: tuple[int, int], group_size: int | None) -> tuple[int, int]:
 def capacity(tokens: int, num_experts: int, capacity_factor: float, top_k: int = 1, rounding: str = "round") -> int:
     """Return the most tokens that one expert takes from a group of `tokens`: tokens * top_k * capacity_factor / E.
 
-    `round` is Python's (halves to even); `ceil4` rounds up, then up to a multiple of 4, the default of V-MoE.
+    `round` is Python's (halves to even); `ceil` rounds up; `ceil4` then up to a multiple of 4, the default of V-MoE.
     Source: google-research/vmoe at 942a78b, moe.py, compute_capacity.
 
     Raises:
@@ -208,7 +226,8 @@ def capacity(tokens: int, num_experts: int, capacity_factor: float, top_k: int =
     if rounding not in ROUNDINGS:
         raise ValueError(f"capacity_rounding must be one of {', '.join(ROUNDINGS)}, got {rounding!r}")
     exact = int(tokens) * top_k * capacity_factor / int(num_experts)  # tracing hands sizes over as tensors
-    places = round(exact) if rounding == "round" else 4 * math.ceil(math.ceil(exact) / 4)
+    multiple = 4 if rounding == "ceil4" else 1
+    places = round(exact) if rounding == "round" else multiple * math.ceil(math.ceil(exact) / multiple)
     if places < 1:
         raise ValueError(
             f"capacity_factor must leave at least one place per expert, got {capacity_factor}: "

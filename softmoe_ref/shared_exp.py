@@ -106,6 +106,10 @@ class SharedExp:
         """Return 0.0."""
         return 0.0
 
+    def losses(self) -> dict[str, Tensor]:
+        """Return no auxiliary loss."""
+        return {}
+
 
 def _mix_tokens(exp_BMS: Tensor, x_BMD: Tensor, column_sum_BS: Tensor) -> Tensor:
     return torch.bmm(exp_BMS.mT, x_BMD).div_(column_sum_BS.unsqueeze(2))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from softmoe_ref import arguments
 from softmoe_ref.experts import Experts, computing_dtype
-from softmoe_ref.moe import MoE
+from softmoe_ref.moe import MoE, Router
 from softmoe_ref.routing import Decision, Weights, routing_dtype, unit
 from softmoe_ref.shared_exp import SAFE_SPREAD, SharedExp
 
@@ -25,7 +25,7 @@ NORMALIZE: Final = ("logits", "tokens", "none")
 
 
 @final
-class SoftRouter(nn.Module):
+class SoftRouter(Router):
     """Router of Soft MoE.
 
     Attributes:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from softmoe_ref import arguments
 from softmoe_ref.experts import Experts
-from softmoe_ref.moe import MoE
+from softmoe_ref.moe import MoE, Router
 from softmoe_ref.routing import ROUNDINGS, Assignments, Decision, capacity, grouping, routing_dtype
 from softmoe_ref.transport import Looped, OneHot, Padded, Sorted
 
@@ -32,7 +32,7 @@ BACKENDS: Final[Mapping[str, Callable[[Assignments], Decision[Any]]]] = {
 
 
 @final
-class TokenChoiceRouter(nn.Module):
+class TokenChoiceRouter(Router):
     """Router of tokens choice.
 
     Attributes:

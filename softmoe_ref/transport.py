@@ -50,6 +50,10 @@ class Transport(ABC, Generic[Rows]):
         """Return tokens without any expert / all tokens."""
         return self.assignments.unrouted_rate()
 
+    def losses(self) -> dict[str, Tensor]:
+        """Return the auxiliary losses that the router asked for."""
+        return self.assignments.losses()
+
 
 @final
 @dataclass(frozen=True)

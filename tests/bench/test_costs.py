@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench import costs
-from bench.costs import Cost, capacity, dense, expert_choice, for_mode, soft, token_choice
+from bench.costs import Cost, capacity, dense, expert_choice, for_mode, soft, sparse, token_choice
 
 # B M D F are small and different, so that no letter can stand for another
 SIZES = {"batch_size": 2, "seq_len": 6, "d_model": 5, "d_ff": 7, "dtype": "float32"}
@@ -268,7 +267,7 @@ def test_a_mode_is_applied_once() -> None:
         (token_choice, {"group_size": 5}, "group_size 5 does not divide batch_size"),
         (token_choice, {"capacity_factor": 0}, "capacity_factor must be a number above 0"),
         (token_choice, {"capacity_factor": 0.01}, "an expert has no place"),
-        (token_choice, {"capacity_rounding": "up"}, "capacity_rounding must be round or ceil4, got 'up'"),
+        (token_choice, {"capacity_rounding": "up"}, "capacity_rounding must be round, ceil or ceil4, got 'up'"),
         (expert_choice, {"capacity_factor": None}, "expert_choice needs a capacity_factor"),
         (expert_choice, {"capacity_factor": 4.0}, "an expert cannot choose 8 of 6 tokens"),
         (capacity, {"capacity_factor": None}, "sets no capacity"),
@@ -282,4 +281,4 @@ def test_a_case_without_meaning_is_refused_by_name(
 
 
 def test_the_backends_of_the_table_are_known_here() -> None:
-    assert {"einsum", "indexed", "grouped", "loop"} == {*costs.PADDED_BACKENDS, *costs.RAGGED_BACKENDS}
+    assert {"einsum", "indexed", "grouped", "loop"} == {*sparse.PADDED_BACKENDS, *sparse.RAGGED_BACKENDS}

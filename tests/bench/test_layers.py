@@ -25,18 +25,23 @@ def test_a_layer_of_the_table_is_complete(layer: Layer) -> None:
     assert layer.oracle == "softmoe_ref.oracle:forward"
 
 
+def source(module: str) -> str:
+    path = ROOT / module.replace(".", "/")
+    return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("target", [t for layer in TABLE.values() for t in (layer.target, layer.oracle) if t])
 def test_import_targets_exist(target: str) -> None:
     """Read, not imported: importing a layer would import torch."""
     module, _, name = target.partition(":")
-    tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    tree = ast.parse(source(module))
     assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
 @pytest.mark.parametrize("layer", TABLE.values(), ids=lambda layer: layer.name)
 def test_a_factory_names_every_keyword_that_it_is_called_with(layer: Layer) -> None:
     module, _, name = layer.target.partition(":")
-    tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    tree = ast.parse(source(module))
     (factory,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
     named = {argument.arg for argument in (*factory.args.args, *factory.args.kwonlyargs)}
     assert set(layer.keywords) <= named

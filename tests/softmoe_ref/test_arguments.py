@@ -31,7 +31,11 @@ def test_good_values_pass() -> None:
     ("name", "axes", "message"),
     [
         ("dense", {"d_model": 0, "d_ff": 2}, "d_model must be a whole number of at least 1, got 0"),
-        ("dense", {"d_model": 2, "d_ff": 2, "activation": "relu"}, "activation must be one of gelu, got 'relu'"),
+        (
+            "dense",
+            {"d_model": 2, "d_ff": 2, "activation": "relu"},
+            "activation must be one of gelu, swiglu, got 'relu'",
+        ),
         ("soft", {**SIZES, "slots_per_expert": 0}, "slots_per_expert must be a whole number of at least 1, got 0"),
         (
             "soft",
@@ -53,7 +57,7 @@ def test_good_values_pass() -> None:
         (
             "token_choice",
             {**SIZES, "capacity_rounding": "up"},
-            "capacity_rounding must be one of round, ceil4, got 'up'",
+            "capacity_rounding must be one of round, ceil, ceil4, got 'up'",
         ),
         (
             "expert_choice",

@@ -43,7 +43,7 @@ def test_capacity_refuses_to_leave_no_place() -> None:
 
 
 def test_capacity_refuses_an_unknown_rounding() -> None:
-    with pytest.raises(ValueError, match=r"^capacity_rounding must be one of round, ceil4, got 'floor'$"):
+    with pytest.raises(ValueError, match=r"^capacity_rounding must be one of round, ceil, ceil4, got 'floor'$"):
         routing.capacity(8, 8, 1.0, rounding="floor")
 
 

@@ -1,0 +1,51 @@
+"""What the harness knows of a layer."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.axes import COMMON
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bench.axes import AxisValue
+    from bench.costs import Cost
+
+TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+"""The form of an import target: `package.module:factory`."""
+
+ORACLE = "softmoe_ref.oracle:forward"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer: `target` is called with its own axes, d_model and d_ff as keywords and returns (B, M, D) -> (B, M, D).
+
+    `axes` are those it takes beside the common ones; the first of `backends` is the default; `cost` gives parameters,
+    FLOPs and bytes of one forward call, None for a layer from outside, and so is `oracle`, the float64 truth;
+    `impossible` says why a case has no meaning.
+    """
+
+    name: str
+    title: str
+    target: str
+    axes: tuple[str, ...]
+    backends: tuple[str, ...] = ()
+    cost: Callable[[Mapping[str, AxisValue]], Cost] | None = None
+    oracle: str | None = None
+    impossible: Callable[[Mapping[str, AxisValue]], str | None] = lambda _axes: None
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Every axis of a case of this layer."""
+        backend = ("backend",) if self.backends else ()
+        return ("layer", *backend, *self.axes, *COMMON)
+
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        """The axes with which `target` is called."""
+        backend = ("backend",) if self.backends else ()
+        return ("d_model", "d_ff", *backend, *self.axes)

@@ -1,0 +1,77 @@
+"""Layers whose tokens go to few experts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench import costs
+from bench.layers.layer import ORACLE, Layer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.axes import AxisValue
+
+
+def _group(axes: Mapping[str, AxisValue]) -> tuple[int, int]:
+    """Returns tokens of a call and tokens of a group."""
+    tokens = int(axes["batch_size"] or 0) * int(axes["seq_len"] or 0)
+    return tokens, int(axes["group_size"] or axes["seq_len"] or 0)
+
+
+def _token_choice_impossible(axes: Mapping[str, AxisValue]) -> str | None:
+    """Returns why a tokens-choice case has no meaning, or None."""
+    tokens, group = _group(axes)
+    if tokens % group:
+        return f"group_size={group} does not divide the {tokens} tokens of a call"
+    if int(axes["top_k"] or 0) > int(axes["num_experts"] or 0):
+        return f"top_k={axes['top_k']} is more than num_experts={axes['num_experts']}"
+    if axes["capacity_factor"] is not None and costs.capacity(axes) < 1:
+        return f"capacity_factor={axes['capacity_factor']} leaves no place for any token"
+    return None
+
+
+def _expert_choice_impossible(axes: Mapping[str, AxisValue]) -> str | None:
+    """Returns why an experts-choice case has no meaning, or None."""
+    tokens, group = _group(axes)
+    if tokens % group:
+        return f"group_size={group} does not divide the {tokens} tokens of a call"
+    if axes["capacity_factor"] is None:
+        return "experts choice needs a capacity_factor: it decides how many tokens an expert takes"
+    room = costs.capacity(axes)
+    if not 1 <= room <= group:
+        return f"an expert would take {room} tokens of a group of {group}: change capacity_factor or num_experts"
+    return None
+
+
+ROWS = (
+    Layer(
+        "token_choice",
+        "Tokens choice (top-k)",
+        "softmoe_ref.token_choice:token_choice",
+        (
+            "num_experts",
+            "top_k",
+            "capacity_factor",
+            "group_size",
+            "batch_priority",
+            "renormalize",
+            "capacity_rounding",
+            "activation",
+        ),
+        ("grouped", "indexed", "loop", "einsum"),
+        costs.token_choice,
+        ORACLE,
+        _token_choice_impossible,
+    ),
+    Layer(
+        "expert_choice",
+        "Experts choice",
+        "softmoe_ref.expert_choice:expert_choice",
+        ("num_experts", "capacity_factor", "group_size", "capacity_rounding", "activation"),
+        ("indexed", "einsum"),
+        costs.expert_choice,
+        ORACLE,
+        _expert_choice_impossible,
+    ),
+)
