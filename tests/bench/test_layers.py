@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from examples import AXES as EXAMPLES
+from examples import SHAPE as SHAPE_OF_EXAMPLES
 
 from bench import costs, layers, plan
 from bench.axes import AXES, COMMON
@@ -47,28 +49,7 @@ def test_a_factory_names_every_keyword_that_it_is_called_with(layer: Layer) -> N
     assert set(layer.keywords) <= named
 
 
-def test_what_each_layer_takes() -> None:
-    assert {name: (layer.axes, layer.backends) for name, layer in TABLE.items()} == {
-        "dense": (("activation",), ()),
-        "soft": (("num_experts", "slots_per_expert", "normalize", "activation"), ("fused", "einsum")),
-        "token_choice": (
-            (
-                "num_experts",
-                "top_k",
-                "capacity_factor",
-                "group_size",
-                "batch_priority",
-                "renormalize",
-                "capacity_rounding",
-                "activation",
-            ),
-            ("grouped", "indexed", "loop", "einsum"),
-        ),
-        "expert_choice": (
-            ("num_experts", "capacity_factor", "group_size", "capacity_rounding", "activation"),
-            ("indexed", "einsum"),
-        ),
-    }
+def test_what_a_layer_takes() -> None:
     assert TABLE["soft"].keywords == ("d_model", "d_ff", "backend", *TABLE["soft"].axes)
     assert TABLE["soft"].takes == ("layer", "backend", *TABLE["soft"].axes, *COMMON)
     assert TABLE["dense"].keywords == ("d_model", "d_ff", "activation")
@@ -104,26 +85,21 @@ def test_what_is_no_import_target(target: str) -> None:
 def test_a_layer_that_is_like_none_of_the_table() -> None:
     with pytest.raises(InputError) as error:
         outside("my:Layer", like="sotf")
-    assert str(error.value) == (
-        "unknown layer 'sotf'; did you mean soft? (allowed: dense, soft, token_choice, expert_choice)"
-    )
+    assert str(error.value) == (f"unknown layer 'sotf'; did you mean soft? (allowed: {', '.join(TABLE)})")
 
 
 def test_an_unknown_layer() -> None:
     with pytest.raises(InputError) as error:
         find("expert_chioce")
     assert str(error.value) == (
-        "unknown layer 'expert_chioce'; did you mean expert_choice? (allowed: dense, soft, token_choice, "
-        "expert_choice); a layer of your own is written package.module:factory"
+        f"unknown layer 'expert_chioce'; did you mean expert_choice? (allowed: {', '.join(TABLE)}); "
+        "a layer of your own is written package.module:factory"
     )
 
 
 @pytest.mark.parametrize("like", TABLE)
 def test_the_layer_of_a_case_is_called_with_the_axes_of_the_case(like: str) -> None:
-    required = (
-        {"num_experts": 4, "slots_per_expert": 3} if like == "soft" else {} if like == "dense" else {"num_experts": 4}
-    )
-    case = plan.single(like, required)
+    case = plan.single(like, {**SHAPE_OF_EXAMPLES, **EXAMPLES[like]})
     assert of_case(case) is TABLE[like]
     axes = {name: value for name, value in case.items() if name != "backend"} | {"layer": "my:Layer"}
     assert of_case(axes).keywords == outside("my:Layer", like=like).keywords

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import examples
 import numpy as np
 import pytest
 import torch
@@ -111,9 +112,7 @@ def test_import_strings() -> None:
 
 @pytest.mark.parametrize("name", list(layers.TABLE))
 def test_every_layer_of_the_table_takes_its_axes(name: str) -> None:
-    axes = {"num_experts": 2} if name != "dense" else {}
-    axes |= {"slots_per_expert": 1} if name == "soft" else {}
-    task = plan.task(plan.single(name, axes), 0, SETTINGS)
+    task = plan.task(plan.single(name, examples.AXES[name]), 0, SETTINGS)
     assert set(keywords(task)) == set(layers.TABLE[name].keywords)
 
 
@@ -208,11 +207,7 @@ def test_a_tight_capacity_drops_tokens() -> None:
 
 @pytest.mark.parametrize("name", list(layers.TABLE))
 def test_our_layers_are_accurate(name: str) -> None:
-    axes: dict[str, object] = {"num_experts": 4, "seq_len": 64, "d_model": 32, "d_ff": 64, "batch_size": 2}
-    if name == "dense":
-        del axes["num_experts"]
-    axes |= {"slots_per_expert": 4} if name == "soft" else {}
-    task = plan.task(plan.single(name, axes), 0, SETTINGS)
+    task = plan.task(plan.single(name, {**examples.SHAPE, **examples.AXES[name]}), 0, SETTINGS)
     finding = accuracy.observe(build(task), task)
     found = values(finding)
     assert found["max_abs_error"] < 1e-5
@@ -278,10 +273,7 @@ def test_tokens_that_went_elsewhere_are_counted_apart(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("name", list(layers.TABLE))
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_cuda_measures_everything(name: str, dtype: str) -> None:
-    axes: dict[str, object] = {"num_experts": 8, "dtype": dtype, "device": "cuda"}
-    if name == "dense":
-        del axes["num_experts"]
-    axes |= {"slots_per_expert": 24} if name == "soft" else {}
+    axes = {**examples.SHAPE, **examples.AXES[name], "dtype": dtype, "device": "cuda"}
     for mode in ("forward", "forward_backward"):
         for cache in ("hot", "cold"):
             case = plan.single(name, {**axes, "mode": mode, "cache": cache}, devices=("cpu", "cuda"))
