@@ -16,7 +16,7 @@ from typing import Final
 
 from torch import nn
 
-from softmoe_ref import dense, expert_choice, oracle, soft, token_choice
+from softmoe_ref import dense, expert_choice, gshard, mixtral, oracle, soft, switch, token_choice, vmoe
 from softmoe_ref.experts import Experts as Experts
 from softmoe_ref.experts import SortedRows as SortedRows
 from softmoe_ref.moe import MoE as MoE
@@ -39,9 +39,13 @@ __all__ = [
     "capacity",
     "dense",
     "expert_choice",
+    "gshard",
+    "mixtral",
     "oracle",
     "soft",
+    "switch",
     "token_choice",
+    "vmoe",
 ]
 
 TABLE: Final[Mapping[str, Callable[..., MoE]]] = {
@@ -49,6 +53,10 @@ TABLE: Final[Mapping[str, Callable[..., MoE]]] = {
     "soft": soft.soft,
     "token_choice": token_choice.token_choice,
     "expert_choice": expert_choice.expert_choice,
+    "switch": switch.switch,
+    "gshard": gshard.gshard,
+    "vmoe": vmoe.vmoe,
+    "mixtral": mixtral.mixtral,
 }
 
 

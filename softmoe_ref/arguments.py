@@ -18,6 +18,12 @@ def positive_number(name: str, value: object) -> None:
         raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
 
 
+def number_from_zero(name: str, value: object) -> None:
+    """Raise ValueError unless `value` is a finite number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
+
+
 def one_of(name: str, value: object, allowed: Iterable[str]) -> None:
     """Raise ValueError unless `value` is one of the `allowed` words."""
     words = list(allowed)

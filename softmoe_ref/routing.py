@@ -123,7 +123,10 @@ class Assignments:
         kept: A, false where the buffer was full and the assignment was dropped.
         gates: (G, N, E), the softmax over all experts that everything above comes from.
         capacity: the buffer's places per expert and group; None if nobody asked for a limit (dropless).
-        logits: (G, N, E), what `gates` are the softmax of; None where no loss needs them.
+        logits: (G, N, E), before any training noise; None where no loss needs them.
+        noisy_logits: (G, N, E), what `gates` are the softmax of where there was noise; None elsewhere, or where no loss
+            needs them.
+        noise_std: the standard deviation of that noise.
         loss_names: the keys of `softmoe_ref.losses.TABLE` that `losses` computes.
     """
 
@@ -136,6 +139,8 @@ class Assignments:
     gates: Tensor
     capacity: int | None
     logits: Tensor | None = None
+    noisy_logits: Tensor | None = None
+    noise_std: float = 0.0
     loss_names: tuple[str, ...] = ()
 
     @property

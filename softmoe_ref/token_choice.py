@@ -6,9 +6,12 @@ Each expert takes at most round(N K capacity_factor / E) tokens from a group of 
 before any second choice, in the order of the tokens, or with batch priority by descending first gate. What finds no
 place is dropped; a token without any place has output 0.
 
+In training mode, and only there, the router may add noise to X W, so that one noisy softmax both chooses and weighs, or
+jitter the tokens that it looks at; the experts see the tokens as they are.
+
 Source: Shazeer et al. 2017, arXiv:1701.06538 (top-K gating); Riquelme et al. 2021, arXiv:2106.05974 (softmax before the
-top-K, batch priority routing); the details follow google-research/vmoe at 942a78b, nn/routing.py
-(NoisyTopExpertsPerItemRouter) without its training noise, and moe.py.
+top-K, batch priority routing, noise); the details follow google-research/vmoe at 942a78b, nn/routing.py
+(NoisyTopExpertsPerItemRouter), and moe.py.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +20,7 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor, nn
 
-from softmoe_ref import arguments
+from softmoe_ref import arguments, losses
 from softmoe_ref.experts import Experts
 from softmoe_ref.moe import MoE, Router
 from softmoe_ref.routing import ROUNDINGS, Assignments, Decision, capacity, grouping, routing_dtype
@@ -37,6 +40,9 @@ class TokenChoiceRouter(Router):
 
     Attributes:
         weight: (D, E), drawn normal with standard deviation 1 / sqrt(D); no bias.
+        noise_std: in training, noise_std / E times standard normal noise is added to the logits.
+        jitter: in training, the tokens are multiplied by uniform numbers from 1 - jitter to 1 + jitter for the logits.
+        loss_names: the keys of `softmoe_ref.losses.TABLE` that its decisions compute.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword per axis of a case
@@ -51,6 +57,9 @@ class TokenChoiceRouter(Router):
         batch_priority: bool,
         renormalize: bool,
         capacity_rounding: str,
+        noise_std: float = 0.0,
+        jitter: float = 0.0,
+        loss_names: tuple[str, ...] = (),
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -64,6 +73,12 @@ class TokenChoiceRouter(Router):
             arguments.positive_integer("group_size", group_size)
         arguments.one_of("backend", backend, BACKENDS)
         arguments.one_of("capacity_rounding", capacity_rounding, ROUNDINGS)
+        arguments.number_from_zero("noise_std", noise_std)
+        arguments.number_from_zero("jitter", jitter)
+        for name in loss_names:
+            arguments.one_of("loss_names", name, losses.TABLE)
+            if name in losses.NOISE_ONLY and not noise_std:
+                raise ValueError(f"noise_std must be above 0 for loss {name}, got {noise_std!r}")
         self.top_k = top_k
         self.capacity_factor = capacity_factor
         self.group_size = group_size
@@ -71,6 +86,9 @@ class TokenChoiceRouter(Router):
         self.batch_priority = batch_priority
         self.renormalize = renormalize
         self.capacity_rounding = capacity_rounding
+        self.noise_std = noise_std
+        self.jitter = jitter
+        self.loss_names = loss_names
         self.weight = nn.Parameter(torch.empty(d_model, num_experts, device=device, dtype=dtype))
         self.reset_parameters()
 
@@ -83,8 +101,8 @@ class TokenChoiceRouter(Router):
         dtype = routing_dtype(x.dtype)
         shape = (x.shape[0], x.shape[1])
         num_groups, size = grouping(shape, self.group_size)
-        x_GND = x.to(dtype).reshape(num_groups, size, -1)
-        gates_GNE = (x_GND @ self.weight.to(dtype)).softmax(2)
+        noise_std = self.noise_std / self.weight.shape[1] if self.training else 0.0
+        gates_GNE, logits_GNE, noisy_GNE = self._gates(x.to(dtype).reshape(num_groups, size, -1), noise_std)
         expert_GNK = best_experts(gates_GNE.detach(), self.top_k)
         top_GNK = gates_GNE.gather(2, expert_GNK)
         place_GNK = line_up(expert_GNK, gates_GNE.shape[2], top_GNK[..., 0] if self.batch_priority else None)
@@ -98,8 +116,21 @@ class TokenChoiceRouter(Router):
             kept=torch.ones_like(place_GNK, dtype=torch.bool) if places is None else place_GNK < places,
             gates=gates_GNE,
             capacity=places,
+            logits=logits_GNE,
+            noisy_logits=noisy_GNE,
+            noise_std=noise_std,
+            loss_names=tuple(name for name in self.loss_names if noise_std or name not in losses.NOISE_ONLY),
         )
         return BACKENDS[self.backend](facts)
+
+    def _gates(self, x_GND: Tensor, noise_std: float) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return the gates (G, N, E), and for the losses, if any, the logits without and with noise."""
+        if self.training and self.jitter:
+            x_GND = x_GND * torch.empty_like(x_GND).uniform_(1 - self.jitter, 1 + self.jitter)
+        logits_GNE = x_GND @ self.weight.to(x_GND.dtype)
+        noisy_GNE = logits_GNE + noise_std * torch.randn_like(logits_GNE) if noise_std else None
+        gates_GNE = (logits_GNE if noisy_GNE is None else noisy_GNE).softmax(2)
+        return (gates_GNE, logits_GNE, noisy_GNE) if self.loss_names else (gates_GNE, None, None)
 
     def _capacity(self, group_size: int) -> int | None:
         if self.capacity_factor is None:
@@ -155,10 +186,11 @@ def token_choice(  # noqa: PLR0913 - one keyword per axis of a case
     renormalize: bool = False,
     capacity_rounding: str = "round",
     activation: str = "gelu",
+    loss_names: tuple[str, ...] = (),
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> MoE:
-    """Return a tokens choice layer.
+    """Return a tokens choice layer; `switch`, `gshard`, `vmoe` and `mixtral` are this one as their papers have it.
 
     Args:
         d_model: D.
@@ -174,6 +206,8 @@ def token_choice(  # noqa: PLR0913 - one keyword per axis of a case
             makes every gate 1 and leaves the router without a gradient.
         capacity_rounding: see `softmoe_ref.routing.capacity`.
         activation: a key of `softmoe_ref.experts.ACTIVATIONS`.
+        loss_names: the auxiliary losses that decisions compute, keys of `softmoe_ref.losses.TABLE` except `load`, which
+            needs training noise: see `softmoe_ref.vmoe`.
         device: where the weights are.
         dtype: of the weights.
     """
@@ -188,6 +222,7 @@ def token_choice(  # noqa: PLR0913 - one keyword per axis of a case
         batch_priority=batch_priority,
         renormalize=renormalize,
         capacity_rounding=capacity_rounding,
+        loss_names=loss_names,
         device=device,
         dtype=dtype,
     )

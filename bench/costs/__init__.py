@@ -9,6 +9,10 @@ that depends on the data is None, never 0.
 from bench.costs.cost import Cost as Cost
 from bench.costs.cost import for_mode as for_mode
 from bench.costs.dense import dense as dense
+from bench.costs.named import gshard as gshard
+from bench.costs.named import mixtral as mixtral
+from bench.costs.named import switch as switch
+from bench.costs.named import vmoe as vmoe
 from bench.costs.soft import soft as soft
 from bench.costs.sparse import capacity as capacity
 from bench.costs.sparse import expert_choice as expert_choice

@@ -19,7 +19,7 @@ def _group(axes: Mapping[str, AxisValue]) -> tuple[int, int]:
     return tokens, int(axes["group_size"] or axes["seq_len"] or 0)
 
 
-def _token_choice_impossible(axes: Mapping[str, AxisValue]) -> str | None:
+def token_choice_impossible(axes: Mapping[str, AxisValue]) -> str | None:
     """Returns why a tokens-choice case has no meaning, or None."""
     tokens, group = _group(axes)
     if tokens % group:
@@ -62,7 +62,7 @@ ROWS = (
         ("grouped", "indexed", "loop", "einsum"),
         costs.token_choice,
         ORACLE,
-        _token_choice_impossible,
+        token_choice_impossible,
     ),
     Layer(
         "expert_choice",

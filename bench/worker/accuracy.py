@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +13,7 @@ from bench.worker.finding import Finding, one
 from bench.worker.subject import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from bench.axes import AxisValue
     from bench.records import Task
@@ -23,11 +24,14 @@ TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
 
 
 def observe(subject: Subject, task: Task) -> Finding:
-    """Returns the largest absolute error over tokens routed alike, and the share of those tokens."""
+    """Returns the largest absolute error over tokens routed alike, and the share of those tokens.
+
+    The layer is in evaluation mode meanwhile: the noise that some routers train with has no truth.
+    """
     if task.oracle is None:
         return Finding(flags=(Flag("no_oracle"),))
     x_BMD = subject.batches[0].detach()[: _sequences(task.case)]
-    with torch.no_grad():
+    with torch.no_grad(), _evaluation(subject.layer):
         y_BMD = subject.layer(x_BMD).double().cpu()
         truth = resolve(task.oracle)(subject.layer, x_BMD)
         alike_T = _alike(subject, x_BMD, truth.assigned)
@@ -51,6 +55,17 @@ def observe(subject: Subject, task: Task) -> Finding:
         flags=tuple(flags),
         facts={"checked_tokens": y_TD.shape[0]},
     )
+
+
+@contextmanager
+def _evaluation(layer: torch.nn.Module) -> Iterator[None]:
+    """Puts the layer into evaluation mode for the length of a block."""
+    training = layer.training
+    layer.eval()
+    try:
+        yield
+    finally:
+        layer.train(training)
 
 
 def _alike(subject: Subject, x_BMD: torch.Tensor, truth_TE: torch.Tensor | None) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 Nothing here is shared with the layers' routing or transport: decisions are made on Python's numbers with Python's sort,
 so that the two can only agree by being right. Each expert runs once, on the stack of rows that it received. Equal gates
-are served in order of their index.
+are served in order of their index. There is no training noise: the truth is that of evaluation.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,14 +23,20 @@ class Oracle(NamedTuple):
     axes: tuple[str, ...] = ()
 
 
+TOKEN_CHOICE: Final = Oracle(
+    sparse.token_choice,
+    ("top_k", "capacity_factor", "group_size", "batch_priority", "renormalize", "capacity_rounding"),
+)
+
 TABLE: Final[Mapping[str, Oracle]] = {
     "dense": Oracle(dense.dense),
     "soft": Oracle(soft.soft, ("normalize",)),
-    "token_choice": Oracle(
-        sparse.token_choice,
-        ("top_k", "capacity_factor", "group_size", "batch_priority", "renormalize", "capacity_rounding"),
-    ),
+    "token_choice": TOKEN_CHOICE,
     "expert_choice": Oracle(sparse.expert_choice, ("capacity_factor", "group_size", "capacity_rounding")),
+    "switch": TOKEN_CHOICE,
+    "gshard": TOKEN_CHOICE,
+    "vmoe": TOKEN_CHOICE,
+    "mixtral": TOKEN_CHOICE,
 }
 
 

@@ -10,6 +10,7 @@ from examples import SHAPE as SHAPE_OF_EXAMPLES
 
 from bench import costs, layers, plan
 from bench.axes import AXES, COMMON
+from bench.costs.named import FIXED
 from bench.errors import InputError
 from bench.layers import TABLE, Layer, find, of_case, outside
 
@@ -129,6 +130,36 @@ def test_the_layer_of_a_case_is_called_with_the_axes_of_the_case(like: str) -> N
 )
 def test_tokens_choice_without_a_meaning(changes: dict[str, Any], reason: str | None) -> None:
     assert TABLE["token_choice"].impossible(SPARSE | changes) == reason
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "reason"),
+    [
+        ("switch", {}, None),
+        ("switch", {"num_experts": 1}, None),
+        ("switch", {"group_size": 5}, "group_size=5 does not divide the 24 tokens of a call"),
+        ("switch", {"capacity_factor": 0.01}, None),  # rounded up, there is always a place
+        ("gshard", {"capacity_factor": None}, None),
+        ("gshard", {"num_experts": 1}, "top_k=2 is more than num_experts=1"),
+        ("vmoe", {"top_k": 5}, "top_k=5 is more than num_experts=4"),
+        ("vmoe", {"capacity_factor": 0.01}, None),
+        ("mixtral", {}, None),
+        ("mixtral", {"num_experts": 1}, "top_k=2 is more than num_experts=1"),
+    ],
+)
+def test_named_layers_without_a_meaning(name: str, changes: dict[str, Any], reason: str | None) -> None:
+    every = SPARSE | {"batch_priority": False, "activation": "gelu"} | changes
+    own = {axis: value for axis, value in every.items() if axis in (*TABLE[name].axes, "batch_size", "seq_len")}
+    assert TABLE[name].impossible(own) == reason
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_a_named_layer_leaves_no_axis_of_tokens_choice_undecided(name: str) -> None:
+    free = set(TABLE[name].axes)
+    assert not set(FIXED[name]) & free
+    undecided = set(TABLE["token_choice"].axes) - set(FIXED[name]) - free
+    costless = {"renormalize", "batch_priority"} | ({"capacity_rounding"} if name == "mixtral" else set())
+    assert undecided <= costless  # none of these costs a product or a place
 
 
 CHANGE = "change capacity_factor or num_experts"

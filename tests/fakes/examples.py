@@ -5,6 +5,10 @@ AXES: dict[str, dict[str, object]] = {
     "soft": {"num_experts": 4, "slots_per_expert": 4},
     "token_choice": {"num_experts": 4},
     "expert_choice": {"num_experts": 4},
+    "switch": {"num_experts": 4},
+    "gshard": {"num_experts": 4},
+    "vmoe": {"num_experts": 4},
+    "mixtral": {"num_experts": 4},
 }
 """Name -> axes without a default; a test that goes over every layer starts from these."""
 

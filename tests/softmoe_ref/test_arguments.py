@@ -21,9 +21,16 @@ def test_a_factor_must_be_a_positive_number(value: object) -> None:
         arguments.positive_number("capacity_factor", value)
 
 
+@pytest.mark.parametrize("value", [-0.5, math.inf, math.nan, True, "1"])
+def test_an_amount_must_be_a_number_from_zero(value: object) -> None:
+    with pytest.raises(ValueError, match=rf"^jitter must be a finite number of at least 0, got {value!r}$"):
+        arguments.number_from_zero("jitter", value)
+
+
 def test_good_values_pass() -> None:
     arguments.positive_integer("top_k", 1)
     arguments.positive_number("capacity_factor", 1)
+    arguments.number_from_zero("jitter", 0)
     arguments.one_of("backend", "loop", ("einsum", "loop"))
 
 

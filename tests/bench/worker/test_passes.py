@@ -216,6 +216,17 @@ def test_our_layers_are_accurate(name: str) -> None:
     assert finding.facts["checked_tokens"] == 64
 
 
+@pytest.mark.parametrize("name", ["switch", "vmoe"])
+def test_layers_that_train_with_noise_are_accurate_without_it(name: str) -> None:
+    axes = {**examples.SHAPE, **examples.AXES[name], "mode": "forward_backward"}
+    task = plan.task(plan.single(name, axes), 0, SETTINGS)
+    subject = build(task)
+    finding = accuracy.observe(subject, task)
+    assert values(finding)["max_abs_error"] < 1e-5
+    assert values(finding)["routing_agreement"] == 1.0
+    assert subject.layer.training
+
+
 def test_groups_over_several_sequences_are_checked_whole() -> None:
     case = plan.single("token_choice", {"num_experts": 4, "seq_len": 6, "batch_size": 6, "group_size": 4})
     assert accuracy._sequences(case) == 2
