@@ -1,4 +1,8 @@
-"""Tokens choice under the names of the papers that fixed its choices."""
+"""Tokens choice under the names of the papers that fixed its choices.
+
+A case states every axis that its layer takes: what is measured is the capacity_factor of the case, not the paper's,
+which is the factory's default. Training noise is part of what a forward_backward case measures.
+"""
 
 from __future__ import annotations
 
