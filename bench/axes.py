@@ -110,7 +110,7 @@ AXES: dict[str, Axis] = {
         Axis("backend", str, None, "how the same function is computed; each layer has its own"),
         Axis("num_experts", int, None, "number of experts E", minimum=1, required=True),
         Axis("slots_per_expert", int, None, "slots of one expert P (soft)", minimum=1, required=True),
-        Axis("top_k", int, 2, "experts chosen per token K (token_choice)", minimum=1),
+        Axis("top_k", int, 2, "experts chosen per token K", minimum=1),
         Axis(
             "capacity_factor",
             float,

@@ -5,9 +5,9 @@
 Tokens choice with K = 2 and renormalised gates. An expert takes ceil(2 N capacity_factor / E) tokens of a group, first
 choices before second ones; the gate of a choice that overflows is lost, not handed to the other.
 
-Source: Lepikhin et al. 2020, arXiv:2006.16668, algorithm 1. One thing is left out: the code of others who follow it
-(fairseq, for one) lets a token go without its second expert at random, the likelier the lower that gate. Here a token
-always asks for both, so that training does the same work as evaluation.
+Source: Lepikhin et al. 2020, arXiv:2006.16668, algorithm 1, with one choice of ours: a token always asks for both
+experts. Other code can also let it go without the second at random, the likelier the lower that gate
+(`second_expert_policy="random"` in transformers' NllbMoe); without that, training does the same work as evaluation.
 """
 
 import torch

@@ -5,8 +5,8 @@
 A softmax over the two chosen logits is the softmax over all experts divided by the sum of the two chosen gates, which
 is how it is computed here: the auxiliary loss needs the softmax over all experts anyway.
 
-Source: Jiang et al. 2024, arXiv:2401.04088, section 2.1. Its auxiliary loss is that of transformers'
-MixtralSparseMoeBlock, per group here, where a group is a sequence.
+Source: Jiang et al. 2024, arXiv:2401.04088, section 2.1. The auxiliary loss is our choice: `load_balance` over each
+sequence, that of Switch for two choices.
 """
 
 import torch
