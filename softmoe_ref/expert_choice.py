@@ -119,7 +119,7 @@ def expert_choice(  # noqa: PLR0913 - one keyword per axis of a case
         group_size: the tokens that an expert chooses among, consecutive in the flattened batch; None for one sequence.
         backend: `einsum`, the papers' one-hot products, quadratic in the group; or `indexed`, gather and add.
         capacity_rounding: see `softmoe_ref.routing.capacity`.
-        activation: a key of `softmoe_ref.experts.ACTIVATIONS`.
+        activation: a key of `softmoe_ref.activations.ACTIVATIONS`.
         device: where the weights are.
         dtype: of the weights.
     """

@@ -123,7 +123,7 @@ def soft(  # noqa: PLR0913 - one keyword per axis of a case
         normalize: `logits`, the authors' code; `tokens`, where the slots mix the normalised tokens too, as several
             published packages do (the output then ignores a token's length); `none`, algorithm 1 of the paper, where
             `scale` merely multiplies the logits.
-        activation: a key of `softmoe_ref.experts.ACTIVATIONS`.
+        activation: a key of `softmoe_ref.activations.ACTIVATIONS`.
         device: where the weights are.
         dtype: of the weights.
     """

@@ -205,7 +205,7 @@ def token_choice(  # noqa: PLR0913 - one keyword per axis of a case
         renormalize: whether the K chosen gates are divided by their sum, dropped ones included. With `top_k=1` that
             makes every gate 1 and leaves the router without a gradient.
         capacity_rounding: see `softmoe_ref.routing.capacity`.
-        activation: a key of `softmoe_ref.experts.ACTIVATIONS`.
+        activation: a key of `softmoe_ref.activations.ACTIVATIONS`.
         loss_names: the auxiliary losses that decisions compute, keys of `softmoe_ref.losses.TABLE` except `load`, which
             needs training noise: see `softmoe_ref.vmoe`.
         device: where the weights are.

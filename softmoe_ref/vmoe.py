@@ -44,7 +44,7 @@ def vmoe(  # noqa: PLR0913 - one keyword per axis of a case
         group_size: the tokens that share places, consecutive in the flattened batch; None for one sequence.
         backend: a key of `softmoe_ref.token_choice.BACKENDS`.
         batch_priority: whether tokens with a high first gate take their places first.
-        activation: a key of `softmoe_ref.experts.ACTIVATIONS`; the authors' is GELU.
+        activation: a key of `softmoe_ref.activations.ACTIVATIONS`; the authors' is GELU.
         noise_std: E times the standard deviation of the training noise; 0 for none.
         device: where the weights are.
         dtype: of the weights.
