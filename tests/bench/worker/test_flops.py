@@ -25,6 +25,16 @@ def variants() -> list[tuple[str, dict[str, object]]]:
         ("expert_choice", {"num_experts": 4, "capacity_factor": 1.5, "backend": b})
         for b in layers.TABLE["expert_choice"].backends
     ]
+    found += [("smear", {"num_experts": 4, "activation": activation}) for activation in ("gelu", "swiglu")]
+    found += [
+        ("peer", {"num_experts": 25, "top_k": k, "backend": b}) for b in layers.TABLE["peer"].backends for k in (3, 8)
+    ]
+    found += [
+        (name, {"num_experts": 4, "slots_per_expert": 8, "backend": b})
+        for name in ("identity", "uniform", "soft_uniform", "uniform_soft")
+        for b in layers.TABLE[name].backends
+    ]
+    found += [("dense_active", {"num_experts": 4}), ("dense_total", {"num_experts": 4})]
     return found
 
 
