@@ -15,6 +15,7 @@ from bench.costs.cost import for_mode as for_mode
 from bench.costs.dense import dense as dense
 from bench.costs.dense import dense_active as dense_active
 from bench.costs.dense import dense_total as dense_total
+from bench.costs.dense import matched_width as matched_width
 from bench.costs.peer import peer as peer
 from bench.costs.smear import smear as smear
 from bench.costs.soft import soft as soft
