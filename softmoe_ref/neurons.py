@@ -120,7 +120,7 @@ def _dot(x_TD: Tensor, vectors_ED: Tensor, neuron_TA: Tensor) -> Tensor:
     """Return (T, A): <x_t, vector of each of the token's neurons>.
 
     torch has this product as the gradient of `_weighted_sum` with respect to its weights, and nowhere else: the public
-    functions copy the vectors first, which takes 7 to 20 times as long.
+    functions copy the vectors first, which takes many times as long.
     """
     tokens, picks = neuron_TA.shape
     dots_A: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(  # noqa: SLF001

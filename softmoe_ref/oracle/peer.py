@@ -1,5 +1,6 @@
 """Oracle of PEER."""
 
+import heapq
 import math
 
 import torch
@@ -10,20 +11,19 @@ from softmoe_ref.oracle.loops import Parameters, Truth
 
 
 def peer(parameters: Parameters, x: Tensor, *, num_heads: int, top_k: int) -> Truth:
-    """Return PEER: every expert's score from its whole key, all of them sorted, then one neuron after the other."""
+    """Return PEER: every expert's score from its whole key, the best of all of them, then one neuron after the other."""
     query, keys = parameters["router.query"], parameters["router.keys"]
     downs, ups = parameters["experts.down"].unbind(0), parameters["experts.up"].unbind(0)
-    whole_keys = [torch.cat([first, second]) for first in keys[0] for second in keys[1]]
+    whole_keys = torch.stack([torch.cat([first, second]) for first in keys[0] for second in keys[1]])
     matrices = query.chunk(num_heads, 1)
     y = []
     assigned = torch.zeros(x.shape[0] * x.shape[1], len(downs), dtype=torch.bool)
     for t, token in enumerate(token for sequence in x for token in sequence):
         output = torch.zeros_like(token)
         for matrix in matrices:
-            asked = token @ matrix
-            scores = torch.stack(whole_keys) @ asked
-            values = scores.tolist()
-            best = sorted(range(len(values)), key=lambda e, v=values: -v[e])[:top_k]  # type: ignore[misc]
+            scores = whole_keys @ (token @ matrix)
+            values = scores.detach().tolist()
+            best = heapq.nlargest(top_k, range(len(values)), key=values.__getitem__)
             gates = loops.softmax(torch.stack([scores[e] for e in best]))
             for gate, e in zip(gates, best, strict=True):
                 z = token.dot(downs[e])
