@@ -11,7 +11,7 @@ from softmoe_ref.oracle.loops import Parameters, Truth
 
 
 def peer(parameters: Parameters, x: Tensor, *, num_heads: int, top_k: int) -> Truth:
-    """Return PEER: every expert's score from its whole key, the best of all of them, then one neuron after the other."""
+    """Return PEER: every score from its whole key, the best of all of them, then one neuron after the other."""
     query, keys = parameters["router.query"], parameters["router.keys"]
     downs, ups = parameters["experts.down"].unbind(0), parameters["experts.up"].unbind(0)
     whole_keys = torch.stack([torch.cat([first, second]) for first in keys[0] for second in keys[1]])
