@@ -8,6 +8,8 @@ The one legend of shape letters, used as suffixes of local tensors (`logits_BMEP
     M tokens of a sequence       P slots per expert, or capacity      T all tokens, B * M
     D d_model                    S slots of a sequence, E * P         G groups of tokens that are routed together
     F d_ff                       K top_k                              N tokens of a group, T / G
+    H heads (PEER)               Q sub-keys of a half, sqrt(E)        C width of a sub-key
+    A neurons of a token, H * K
 """
 
 import inspect
@@ -16,7 +18,20 @@ from typing import Final
 
 from torch import nn
 
-from softmoe_ref import dense, expert_choice, gshard, mixtral, oracle, soft, switch, token_choice, vmoe
+from softmoe_ref import (
+    ablations,
+    dense,
+    expert_choice,
+    gshard,
+    mixtral,
+    oracle,
+    peer,
+    smear,
+    soft,
+    switch,
+    token_choice,
+    vmoe,
+)
 from softmoe_ref.experts import Experts as Experts
 from softmoe_ref.experts import SortedRows as SortedRows
 from softmoe_ref.moe import MoE as MoE
@@ -35,6 +50,7 @@ __all__ = [
     "SortedRows",
     "Truth",
     "Weights",
+    "ablations",
     "build",
     "capacity",
     "dense",
@@ -42,6 +58,8 @@ __all__ = [
     "gshard",
     "mixtral",
     "oracle",
+    "peer",
+    "smear",
     "soft",
     "switch",
     "token_choice",
@@ -57,6 +75,14 @@ TABLE: Final[Mapping[str, Callable[..., MoE]]] = {
     "gshard": gshard.gshard,
     "vmoe": vmoe.vmoe,
     "mixtral": mixtral.mixtral,
+    "smear": smear.smear,
+    "peer": peer.peer,
+    "identity": ablations.identity,
+    "uniform": ablations.uniform,
+    "soft_uniform": ablations.soft_uniform,
+    "uniform_soft": ablations.uniform_soft,
+    "dense_active": dense.dense_active,
+    "dense_total": dense.dense_total,
 }
 
 

@@ -32,6 +32,22 @@ class SortedRows:
     full: bool
 
 
+@dataclass(frozen=True)
+class MergedRows:
+    """Rows of several sequences, each of which has an expert of its own: a weighted sum of all experts' weights.
+
+    Attributes:
+        rows: (B, M, D).
+        mixture: (B, E), the weight of each expert in the sequence's own one.
+    """
+
+    rows: Tensor
+    mixture: Tensor
+
+
+Rows = Tensor | SortedRows | MergedRows | tuple[Tensor, ...]
+
+
 class Experts(nn.Module):
     """E feed-forward networks with stacked weights, used as (in, out).
 
@@ -87,13 +103,15 @@ class Experts(nn.Module):
             if bias is not None:
                 nn.init.normal_(bias, std=1e-6)
 
-    def forward(self, rows: Tensor | SortedRows | tuple[Tensor, ...]) -> Tensor | SortedRows | tuple[Tensor, ...]:
+    def forward(self, rows: Rows) -> Rows:
         """Return the experts' outputs, arranged as the `rows` came.
 
         Args:
-            rows: (E, R, D) with R rows for each expert; or `SortedRows`; or one tensor (R_e, D) per expert. Their dtype
-                is the one computed in.
+            rows: (E, R, D) with R rows for each expert; or `SortedRows`; or `MergedRows`; or one tensor (R_e, D) per
+                expert. Their dtype is the one computed in.
         """
+        if isinstance(rows, MergedRows):
+            return self._merged(rows)
         if isinstance(rows, tuple):
             return self._each(rows)
         if isinstance(rows, SortedRows):
@@ -114,9 +132,19 @@ class Experts(nn.Module):
         return self.w1.to(dtype), b1, self.w2.to(dtype), b2
 
     def _stacked(self, x_ERD: Tensor) -> Tensor:
-        w1, b1, w2, b2 = self._weights(x_ERD.dtype)
+        return self._two_layers(x_ERD, *self._weights(x_ERD.dtype))
+
+    def _merged(self, x: MergedRows) -> MergedRows:
+        def merge(stack: Tensor) -> Tensor:
+            return (x.mixture @ stack.flatten(1)).view(-1, *stack.shape[1:])  # one product over the whole stack
+
+        w1, b1, w2, b2 = self._weights(x.rows.dtype)
+        b1, b2 = (None if bias is None else merge(bias) for bias in (b1, b2))
+        return MergedRows(self._two_layers(x.rows, merge(w1), b1, merge(w2), b2), x.mixture)
+
+    def _two_layers(self, x_ERD: Tensor, w1: Tensor, b1: Tensor | None, w2: Tensor, b2: Tensor | None) -> Tensor:
         act = ACTIVATIONS[self.activation]
-        if self.num_experts == 1:  # a product of matrices is up to 1.5 times as fast as one of stacks of one
+        if len(x_ERD) == 1:  # a product of matrices is up to 1.5 times as fast as one of stacks of one
             (x_RD,), (w1,), (w2,) = x_ERD.unbind(0), w1.unbind(0), w2.unbind(0)
             b1, b2 = (None if bias is None else bias.squeeze(0) for bias in (b1, b2))
             return _linear(act(_linear(x_RD, w1, b1)), w2, b2).unsqueeze(0)
@@ -151,7 +179,8 @@ def grouped_linear(x: SortedRows, weight: Tensor, bias: Tensor | None) -> Tensor
     float64 nor rows whose length is no multiple of 16 bytes; those go through a loop over the experts' slices, which
     waits for the device to learn where they end.
     """
-    if not has_grouped_kernel(weight):
+    traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    if traced or not has_grouped_kernel(weight):  # a trace that is to be counted shows the rows only as slices
         return _linear_by_slices(x, weight, bias)
     y_RF = functional.grouped_mm(x.rows, weight, offs=x.ends)
     if bias is not None:

@@ -6,13 +6,22 @@ Table 8, which it reproduces within 1 %) and of torch's FlopCounterMode; fvcore 
 that depends on the data is None, never 0.
 """
 
+from bench.costs.ablations import identity as identity
+from bench.costs.ablations import soft_uniform as soft_uniform
+from bench.costs.ablations import uniform as uniform
+from bench.costs.ablations import uniform_soft as uniform_soft
 from bench.costs.cost import Cost as Cost
 from bench.costs.cost import for_mode as for_mode
 from bench.costs.dense import dense as dense
+from bench.costs.dense import dense_active as dense_active
+from bench.costs.dense import dense_total as dense_total
+from bench.costs.dense import matched_width as matched_width
 from bench.costs.named import gshard as gshard
 from bench.costs.named import mixtral as mixtral
 from bench.costs.named import switch as switch
 from bench.costs.named import vmoe as vmoe
+from bench.costs.peer import peer as peer
+from bench.costs.smear import smear as smear
 from bench.costs.soft import soft as soft
 from bench.costs.sparse import capacity as capacity
 from bench.costs.sparse import expert_choice as expert_choice

@@ -67,7 +67,7 @@ def for_mode(cost: Cost, mode: str) -> Cost:
     )
 
 
-def add_up(
+def add_up(  # noqa: PLR0913  (one keyword per term of the sums)
     axes: Axes,
     *,
     experts: int,
@@ -75,19 +75,21 @@ def add_up(
     between: int,
     useful: int,
     executed: int | None,
+    expert: int | None = None,
     touched: int | None = None,
     one_sided: int = 0,
 ) -> Cost:
-    """The cost of a layer of feed-forward experts.
+    """The cost of a layer of experts.
 
-    `experts` feed-forward experts and `router` further parameters; `between` counts the elements of everything between
-    x and y; `touched` is how many experts are read, where that is not all of them.
+    `experts` experts of `expert` parameters, feed-forward networks where that is not given, and `router` further
+    parameters; `between` counts the elements of everything between x and y; `touched` is how many experts are read,
+    where that is not all of them.
     """
     dtype = axes.get("dtype")
     if dtype not in DTYPE_BYTES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPE_BYTES)}, got {dtype!r}")
     size = DTYPE_BYTES[str(dtype)]
-    expert = expert_parameters(axes)
+    expert = expert_parameters(axes) if expert is None else expert
     output = whole(axes, "batch_size") * whole(axes, "seq_len") * whole(axes, "d_model")
     read = (experts if touched is None else touched) * expert + router
     return Cost(

@@ -16,4 +16,13 @@ ROWS = (
         costs.soft,
         ORACLE,
     ),
+    Layer(
+        "smear",
+        "SMEAR (merged experts)",
+        "softmoe_ref.smear:smear",
+        ("num_experts", "activation"),
+        (),
+        costs.smear,
+        ORACLE,
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from bench import costs
@@ -44,6 +45,18 @@ def _expert_choice_impossible(axes: Mapping[str, AxisValue]) -> str | None:
     return None
 
 
+def _peer_impossible(axes: Mapping[str, AxisValue]) -> str | None:
+    """Returns why a PEER case has no meaning, or None."""
+    experts, top_k, d_ff = (int(axes[name] or 0) for name in ("num_experts", "top_k", "d_ff"))
+    if math.isqrt(experts) ** 2 != experts:
+        return f"num_experts={experts} is no square number: there is an expert for every pair of sub-keys"
+    if top_k > experts:
+        return f"top_k={top_k} is more than num_experts={experts}"
+    if d_ff % top_k:
+        return f"d_ff={d_ff} is no multiple of top_k={top_k}: it is the hidden neurons of a token, heads * top_k"
+    return None
+
+
 ROWS = (
     Layer(
         "token_choice",
@@ -73,5 +86,15 @@ ROWS = (
         costs.expert_choice,
         ORACLE,
         _expert_choice_impossible,
+    ),
+    Layer(
+        "peer",
+        "PEER (product keys)",
+        "softmoe_ref.peer:peer",
+        ("num_experts", "top_k"),
+        ("bag", "indexed", "einsum"),
+        costs.peer,
+        ORACLE,
+        _peer_impossible,
     ),
 )

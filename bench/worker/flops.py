@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 ELEMENTWISE = """
 abs add all amax any arange argmax argsort as_strided bincount bitwise_and bitwise_not bitwise_or broadcast_to
-bucketize cat ceil clamp clamp_min clone copy count_nonzero cumsum detach diff div embedding empty empty_like eq
-exp expand expand_as fill flatten floor_divide full full_like gather ge gelu gt index index_add index_copy index_fill
-index_put index_select item le linalg_vector_norm log logical_and lt masked_fill max maximum mean min mT mul ne neg
-new_empty new_full new_zeros nonzero nonzero_numpy numel one_hot ones ones_like pad permute pow reciprocal relu repeat
-repeat_interleave reshape resize resolve_conj round rsqrt rsub scatter scatter_add scatter_reduce searchsorted
-select sigmoid silu slice softmax sort split split_with_sizes sqrt square squeeze stack std sub sum t take_along_dim to
-to_copy topk transpose tril triu unbind unflatten unsqueeze var view view_as where zero zeros zeros_like
+bucketize cat ceil chunk clamp clamp_min clone copy count_nonzero cumsum detach diff div embedding empty empty_like eq
+eye exp expand expand_as fill flatten floor_divide full full_like gather ge gelu gt index index_add index_copy
+index_fill index_put index_select item le linalg_vector_norm log logical_and lt masked_fill max maximum mean min mT
+mul ne neg new_empty new_full new_zeros nonzero nonzero_numpy numel one_hot ones ones_like pad permute pow reciprocal
+relu repeat repeat_interleave reshape resize resolve_conj round rsqrt rsub scatter scatter_add scatter_reduce
+searchsorted select sigmoid silu slice softmax sort split split_with_sizes sqrt square squeeze stack std sub sum t
+take_along_dim to to_copy topk transpose tril triu unbind unflatten unsqueeze var view view_as where zero zeros
+zeros_like
 """
 NEGLIGIBLE = frozenset(ELEMENTWISE.split())
 """Operations of torch without matrix products, in-place forms alike; the formulas leave them out too."""
@@ -33,11 +34,8 @@ NEGLIGIBLE = frozenset(ELEMENTWISE.split())
 
 def observe(subject: Subject, task: Task) -> Finding:
     """Returns FLOPs of one call by torch's counter, and by fvcore where the mode is a forward pass."""
-    grouped = _GroupedProduct()
-    counted = _torch(subject, grouped)
+    counted = _torch(subject)
     found, missed = (None, {}) if task.case["mode"] != "forward" else _fvcore(subject)
-    if grouped.some_rows_unused and found is not None:
-        missed |= {"aten::_grouped_mm": 1}  # a trace has shapes only, and here fewer rows than it shows are computed
     flags = (Flag("counter_incomplete", f"fvcore cannot count {', '.join(sorted(missed))}"),) if missed else ()
     return Finding(
         observations=one("flops_torch", "FLOP", counted) + one("flops_fvcore", "FLOP", None if missed else found),
@@ -46,41 +44,57 @@ def observe(subject: Subject, task: Task) -> Finding:
     )
 
 
-class _GroupedProduct:
-    """The formula of the grouped product, which torch's counter leaves out; remembers whether rows went unused."""
+def _grouped_product(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    offs: torch.Tensor | None = None,
+    *_args: object,
+    out_val: object = None,
+    **_kwargs: object,
+) -> int:
+    """Returns 2 per multiply-add of the grouped product, which torch's counter leaves out.
 
-    _get_raw = True  # asks torch's counter for the arguments themselves: offs says how many rows are computed
-
-    def __init__(self) -> None:
-        self.some_rows_unused = False
-
-    def __call__(
-        self,
-        a: torch.Tensor,
-        b: torch.Tensor,
-        offs: torch.Tensor | None = None,
-        *_args: object,
-        out_val: object = None,
-        **_kwargs: object,
-    ) -> int:
-        """Returns 2 per multiply-add.
-
-        Rows (R, D) against (E, D, F), or (D, R) against (R, F) cut along R, the gradient of the weights: each of the
-        rows that `offs` ends at meets D * F numbers once, whatever the groups.
-        """
-        del out_val
-        if offs is None or a.dim() != 2:
-            raise ValueError(f"grouped product of {tuple(a.shape)} and {tuple(b.shape)}: no formula for this form")
-        rows, width = (a.shape[0], a.shape[1]) if b.dim() == 3 else (a.shape[1], a.shape[0])
-        used = int(offs[-1]) if offs.numel() else 0
-        self.some_rows_unused |= used < rows
-        return 2 * used * width * b.shape[-1]
+    Rows (R, D) against (E, D, F), or (D, R) against (R, F) cut along R, the gradient of the weights: each of the rows
+    that `offs` ends at meets D * F numbers once, whatever the groups.
+    """
+    del out_val
+    if offs is None or a.dim() != 2:
+        raise ValueError(f"grouped product of {tuple(a.shape)} and {tuple(b.shape)}: no formula for this form")
+    width = a.shape[1] if b.dim() == 3 else a.shape[0]
+    used = int(offs[-1]) if offs.numel() else 0
+    return 2 * used * width * b.shape[-1]
 
 
-def _torch(subject: Subject, grouped: _GroupedProduct) -> int:
-    """Returns FLOPs by torch's counter, taught the grouped product."""
-    operator = torch.ops.aten._grouped_mm  # noqa: SLF001  (the operator's public name in torch 2.13 begins so)
-    with FlopCounterMode(display=False, custom_mapping={operator: grouped}) as counter:
+_grouped_product._get_raw = True  # type: ignore[attr-defined]  # noqa: SLF001  (asks the counter for the arguments)
+
+
+def _bag(weight: Any, indices: Any, *_args: object, **_kwargs: object) -> int:  # noqa: ANN401
+    """Returns 2 for each number of the weighted rows that are added up, from shapes."""
+    return 2 * int(math.prod(indices)) * int(weight[-1])
+
+
+def _bag_dots(_grad: object, weight: Any, indices: Any, *_args: object, **_kwargs: object) -> int:  # noqa: ANN401
+    """Returns 2 for each number of the rows that are multiplied with their bag's vector, from shapes."""
+    return _bag(weight, indices)
+
+
+def _bag_outer(grad: Any, indices: Any, *_args: object, **_kwargs: object) -> int:  # noqa: ANN401
+    """Returns 2 for each number that is added to the gradient of the rows, from shapes."""
+    return _bag(grad, indices)
+
+
+def _torch(subject: Subject) -> int:
+    """Returns FLOPs by torch's counter, taught the grouped product and the products of looked-up rows."""
+    aten = torch.ops.aten
+    taught: dict[Any, Any] = {  # the operators' public names in torch 2.13 begin so
+        aten._grouped_mm: _grouped_product,  # noqa: SLF001
+        aten._embedding_bag: _bag,  # noqa: SLF001
+        aten._embedding_bag_forward_only: _bag,  # noqa: SLF001
+        aten._embedding_bag_per_sample_weights_backward: _bag_dots,  # noqa: SLF001
+        aten._embedding_bag_backward: _bag_outer,  # noqa: SLF001
+        aten._embedding_bag_dense_backward: _bag_outer,  # noqa: SLF001
+    }
+    with FlopCounterMode(display=False, custom_mapping=taught) as counter:
         subject.call(0)
     return int(counter.get_total_flops())
 
@@ -133,15 +147,26 @@ def _baddbmm(inputs: list[Any], _outputs: list[Any]) -> Counter[str]:
     return Counter(baddbmm=batch * rows * inner * _shape(inputs[2])[-1])
 
 
-def _grouped(inputs: list[Any], _outputs: list[Any]) -> Counter[str]:
-    """Counts the grouped product, which fvcore does not know."""
-    return Counter(grouped_mm=math.prod(_shape(inputs[0])) * _shape(inputs[1])[-1])
+def _looked_up(inputs: list[Any], _outputs: list[Any]) -> Counter[str]:
+    """Counts a weighted sum of rows, which fvcore does not know."""
+    return Counter(embedding_bag=math.prod(_shape(inputs[1])) * _shape(inputs[0])[-1])
+
+
+def _looked_up_dots(inputs: list[Any], _outputs: list[Any]) -> Counter[str]:
+    """Counts the products of rows with their bags' vectors, which fvcore does not know."""
+    return Counter(embedding_bag=math.prod(_shape(inputs[2])) * _shape(inputs[1])[-1])
+
+
+def _free(_inputs: list[Any], _outputs: list[Any]) -> Counter[str]:
+    """Counts nothing, where fvcore has a formula of its own: it looks at what it ignores only after those."""
+    return Counter()
 
 
 HANDLES = {
     "aten::einsum": _einsum,
     "aten::baddbmm": _baddbmm,
-    "aten::_grouped_mm": _grouped,
-    "aten::layer_norm": None,
+    "aten::embedding_bag": _looked_up,
+    "aten::_embedding_bag_per_sample_weights_backward": _looked_up_dots,
+    "aten::layer_norm": _free,
 }
 """What fvcore is taught; elementwise layer_norm is left out, as in the formulas."""

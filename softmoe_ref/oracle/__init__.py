@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from torch import Tensor
 
 from softmoe_ref.moe import MoE
-from softmoe_ref.oracle import dense, soft, sparse
+from softmoe_ref.oracle import ablations, dense, peer, smear, soft, sparse
 from softmoe_ref.oracle.loops import Parameters
 from softmoe_ref.oracle.loops import Truth as Truth
 
@@ -37,6 +37,14 @@ TABLE: Final[Mapping[str, Oracle]] = {
     "gshard": TOKEN_CHOICE,
     "vmoe": TOKEN_CHOICE,
     "mixtral": TOKEN_CHOICE,
+    "smear": Oracle(smear.smear),
+    "peer": Oracle(peer.peer, ("num_heads", "top_k")),
+    "identity": Oracle(ablations.identity),
+    "uniform": Oracle(ablations.uniform, ("slots_per_expert",)),
+    "soft_uniform": Oracle(ablations.soft_uniform),
+    "uniform_soft": Oracle(ablations.uniform_soft),
+    "dense_active": Oracle(dense.dense),
+    "dense_total": Oracle(dense.dense),
 }
 
 

@@ -6,7 +6,25 @@ from typing import Any
 
 import pytest
 
-from bench.costs import Cost, capacity, dense, expert_choice, for_mode, soft, sparse, token_choice
+from bench.costs import (
+    Cost,
+    capacity,
+    dense,
+    dense_active,
+    dense_total,
+    expert_choice,
+    for_mode,
+    identity,
+    matched_width,
+    peer,
+    smear,
+    soft,
+    soft_uniform,
+    sparse,
+    token_choice,
+    uniform,
+    uniform_soft,
+)
 
 # B M D F are small and different, so that no letter can stand for another
 SIZES = {"batch_size": 2, "seq_len": 6, "d_model": 5, "d_ff": 7, "dtype": "float32"}
@@ -178,7 +196,103 @@ def test_experts_that_no_row_can_reach_are_not_read() -> None:
     assert cost.min_bytes == 4 * (EXPERT + 5 * 64 + 2 * 5 + 64 + (2 * 5 + 7))
 
 
-@pytest.mark.parametrize("layer", [dense, soft, token_choice, expert_choice])
+def test_smear_by_hand() -> None:
+    cost = smear(SIZES | {"num_experts": 3})
+    assert cost.parameters == 3 * EXPERT + 5 * 3 + 3 * 5 == 276
+    # two means through the router, two merged experts of 82 parameters from three, 12 rows
+    assert cost.useful_flops == cost.executed_flops == 2 * 2 * 5 * 3 + 2 * 2 * 3 * 82 + 12 * ROW == 2724
+    assert cost.min_bytes == 4 * (276 + 2 * 60 + 2 * 3 + 2 * 82 + 12 * 7) == 2600
+
+
+def test_smear_with_swiglu_merges_three_matrices_and_no_bias() -> None:
+    cost = smear(SIZES | {"num_experts": 3, "activation": "swiglu"})
+    assert cost.executed_flops == 2 * 2 * 5 * 3 + 2 * 2 * 3 * (3 * 5 * 7) + 12 * 6 * 5 * 7
+
+
+def test_peer_by_hand() -> None:
+    # F = 8 neurons of a token = 2 heads * 4; 9 experts = 3 * 3 sub-keys of width ceil(5 / 2) = 3
+    axes = SIZES | {"d_ff": 8, "num_experts": 9, "top_k": 4}
+    router = 2 * 12 * 5 * (2 * 2 * 3) + 2 * 2 * (12 * 2) * 3 * 3
+    cost = peer(axes | {"backend": "bag"})
+    assert cost.parameters == 2 * 9 * 5 + 5 * 2 * 2 * 3 + 2 * 3 * 3 == 168
+    assert cost.useful_flops == cost.executed_flops == router + 12 * 8 * 4 * 5 == 4224
+    assert cost.min_bytes == 4 * (168 + 2 * 60 + 12 * (12 + 12 + 16)) == 3072
+    assert peer(axes | {"backend": "indexed"}) == cost
+    einsum = peer(axes | {"backend": "einsum"})
+    assert (einsum.useful_flops, einsum.executed_flops) == (4224, router + 12 * 9 * 4 * 5)
+    assert peer(axes | {"backend": "fused"}).executed_flops is None
+
+
+def test_peer_reads_no_more_experts_than_can_be_retrieved() -> None:
+    axes = SIZES | {"batch_size": 1, "seq_len": 1, "d_ff": 8, "top_k": 4, "backend": "bag"}
+    small, large = peer(axes | {"num_experts": 64}), peer(axes | {"num_experts": 256})
+    keys_and_scores = 2 * 8 * 3 + 2 * 2 * 8  # of 8 more sub-keys on each side
+    assert large.min_bytes - small.min_bytes == 4 * keys_and_scores
+
+
+@pytest.mark.parametrize("changes", [{"num_experts": 8}, {"top_k": 3}])
+def test_peer_refuses_what_it_cannot_be(changes: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="must be a square number and d_ff 8 a multiple of top_k"):
+        peer(SIZES | {"d_ff": 8, "num_experts": 9, "top_k": 4} | changes)
+
+
+@pytest.mark.parametrize(
+    ("layer", "parameters", "products", "fixed_sides", "between"),
+    [
+        (identity, 0, 0, 2, 0),
+        (uniform, 0, 0, 2, 2 * 2 * 5),
+        (soft_uniform, 5 * 6 + 1, 2, 1, 2 * 6 * 6 + 2 * 5),
+        (uniform_soft, 5 * 6 + 1, 2, 1, 2 * 6 * 6 + 2 * 5),
+    ],
+)
+def test_ablations_by_hand(
+    layer: Callable[..., Any], parameters: int, products: int, fixed_sides: int, between: int
+) -> None:
+    # 6 slots of each of 2 sequences of 6 tokens; each product is (6 x 5) @ (5 x 6), twice
+    axes = SIZES | {"num_experts": 3, "slots_per_expert": 2}
+    one = 2 * 2 * 6 * 5 * 6
+    fused, einsum = layer(axes | {"backend": "fused"}), layer(axes | {"backend": "einsum"})
+    assert fused.parameters == einsum.parameters == 3 * EXPERT + parameters
+    assert fused.useful_flops == fused.executed_flops == einsum.useful_flops == products * one + 12 * ROW
+    assert einsum.executed_flops == fused.executed_flops + fixed_sides * one
+    assert (fused.one_sided_flops, einsum.one_sided_flops) == (0, fixed_sides * one)
+    assert fused.min_bytes == 4 * (3 * EXPERT + parameters + 2 * 60 + between + 12 * 2 * 5 + 12 * 7)
+
+
+def test_the_identity_needs_as_many_slots_as_tokens() -> None:
+    with pytest.raises(ValueError, match=r"^identity needs seq_len = num_experts \* slots_per_expert, got 6$"):
+        identity(SIZES | {"num_experts": 3, "slots_per_expert": 1})
+
+
+def test_dense_layers_of_a_sparse_one_s_size_by_hand() -> None:
+    # 11 parameters a hidden unit, 5 of the output bias; 2 of 3 experts and the router: 2 * 82 + 15 = 15.8 * 11 + 5
+    assert matched_width(TOKENS, 2) == 16
+    assert dense_active(TOKENS) == dense(SIZES | {"d_ff": 16})
+    # 3 * 82 + 15 = 261 = 23.3 * 11 + 5
+    assert dense_total(TOKENS) == dense(SIZES | {"d_ff": 23})
+    # 15 a unit: 2 * 105 + 15 = 225
+    swiglu = TOKENS | {"activation": "swiglu"}
+    assert dense_active(swiglu) == dense(SIZES | {"d_ff": 15, "activation": "swiglu"})
+    with pytest.raises(ValueError, match=r"^top_k 4 is more than num_experts 3$"):
+        dense_active(TOKENS | {"top_k": 4})
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        dense,
+        soft,
+        token_choice,
+        expert_choice,
+        smear,
+        identity,
+        uniform,
+        soft_uniform,
+        uniform_soft,
+        dense_active,
+        dense_total,
+    ],
+)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_halves_bytes_and_nothing_else(layer: Callable[..., Any], dtype: str) -> None:
     axes = TOKENS | {"slots_per_expert": 2}

@@ -187,7 +187,34 @@ def test_experts_choice_without_a_meaning(changes: dict[str, Any], reason: str |
     assert TABLE["expert_choice"].impossible(axes) == reason
 
 
-@pytest.mark.parametrize("name", ["dense", "soft"])
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"num_experts": 15}, "num_experts=15 is no square number: there is an expert for every pair of sub-keys"),
+        ({"num_experts": 4, "top_k": 6}, "top_k=6 is more than num_experts=4"),
+        ({"top_k": 16}, None),
+        ({"top_k": 5}, "d_ff=48 is no multiple of top_k=5: it is the hidden neurons of a token, heads * top_k"),
+    ],
+)
+def test_peer_without_a_meaning(changes: dict[str, Any], reason: str | None) -> None:
+    assert TABLE["peer"].impossible({"num_experts": 16, "top_k": 4, "d_ff": 48} | changes) == reason
+
+
+@pytest.mark.parametrize(
+    ("slots", "reason"),
+    [(3, None), (2, "identity needs as many slots as tokens: num_experts * slots_per_expert=8, seq_len=12")],
+)
+def test_the_identity_without_a_meaning(slots: int, reason: str | None) -> None:
+    assert TABLE["identity"].impossible(SHAPE | {"num_experts": 4, "slots_per_expert": slots}) == reason
+
+
+@pytest.mark.parametrize(("top_k", "reason"), [(4, None), (5, "top_k=5 is more than num_experts=4")])
+def test_a_dense_layer_of_active_size_without_a_meaning(top_k: int, reason: str | None) -> None:
+    assert TABLE["dense_active"].impossible(SPARSE | {"top_k": top_k}) == reason
+
+
+@pytest.mark.parametrize("name", ["dense", "soft", "smear", "uniform", "soft_uniform", "uniform_soft", "dense_total"])
 def test_layers_without_places_always_have_a_meaning(name: str) -> None:
     assert TABLE[name].impossible({}) is None
 

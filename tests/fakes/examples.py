@@ -9,6 +9,14 @@ AXES: dict[str, dict[str, object]] = {
     "gshard": {"num_experts": 4},
     "vmoe": {"num_experts": 4},
     "mixtral": {"num_experts": 4},
+    "smear": {"num_experts": 4},
+    "peer": {"num_experts": 64, "top_k": 16},
+    "identity": {"num_experts": 4, "slots_per_expert": 16},
+    "uniform": {"num_experts": 4, "slots_per_expert": 4},
+    "soft_uniform": {"num_experts": 4, "slots_per_expert": 4},
+    "uniform_soft": {"num_experts": 4, "slots_per_expert": 4},
+    "dense_active": {"num_experts": 4},
+    "dense_total": {"num_experts": 4},
 }
 """Name -> axes without a default; a test that goes over every layer starts from these."""
 

@@ -33,7 +33,7 @@ class Golden:
         with np.load(GOLDEN / f"{stem}.npz") as stored:
             self.meta: dict[str, Any] = json.loads(str(stored["meta_json"]))
             self.arrays = {name: stored[name] for name in stored.files if name != "meta_json"}
-        self.names = SOFT_NAMES if self.meta.get("kind") == "soft" else SPARSE_NAMES
+        self.names = SOFT_NAMES if self.meta.get("kind") in ("soft", "ablation") else SPARSE_NAMES
 
     def __getitem__(self, name: str) -> Tensor:
         return torch.from_numpy(self.arrays[name])
@@ -41,7 +41,8 @@ class Golden:
     def layer(self, name: str, **axes: object) -> MoE:
         sizes = {"d_model": self.meta["d"], "d_ff": self.meta["mlp_dim"], "num_experts": self.meta["E"]}
         layer = softmoe_ref.build(name, **sizes, **axes)
-        layer.load_state_dict({ours: self[f"param/{theirs}"] for ours, theirs in self.names.items()})
+        own = layer.state_dict()
+        layer.load_state_dict({ours: self[f"param/{theirs}"] for ours, theirs in self.names.items() if ours in own})
         assert isinstance(layer, MoE)
         return layer
 

@@ -20,6 +20,15 @@ EVERY = [
     ),
     ("expert_choice", {"num_experts": 4, "backend": "einsum"}),
     ("expert_choice", {"num_experts": 4, "backend": "indexed"}),
+    ("smear", {"num_experts": 4}),
+    *(("peer", {"num_experts": 16, "top_k": 2, "backend": backend}) for backend in ("einsum", "indexed", "bag")),
+    *(
+        (name, {"num_experts": 4, "slots_per_expert": 2, "backend": backend})
+        for name in ("identity", "uniform", "soft_uniform", "uniform_soft")
+        for backend in ("einsum", "fused")
+    ),
+    ("dense_active", {"num_experts": 4, "top_k": 2}),
+    ("dense_total", {"num_experts": 4}),
 ]
 
 
@@ -55,7 +64,7 @@ def test_a_sequence_does_not_see_the_others(name: str, axes: dict[str, object], 
 @pytest.mark.parametrize(("name", "axes"), EVERY)
 def test_every_gradient_passes_gradcheck(name: str, axes: dict[str, object], make: Callable[..., MoE]) -> None:
     layer = make(name, d_model=3, d_ff=2, **axes)
-    x = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(2, 8, 3, dtype=torch.float64, requires_grad=True)
     names, leaves = zip(*layer.named_parameters(), strict=True)
 
     def call(tokens: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:

@@ -112,7 +112,7 @@ def test_import_strings() -> None:
 
 @pytest.mark.parametrize("name", list(layers.TABLE))
 def test_every_layer_of_the_table_takes_its_axes(name: str) -> None:
-    task = plan.task(plan.single(name, examples.AXES[name]), 0, SETTINGS)
+    task = plan.task(plan.single(name, {**examples.SHAPE, **examples.AXES[name]}), 0, SETTINGS)
     assert set(keywords(task)) == set(layers.TABLE[name].keywords)
 
 

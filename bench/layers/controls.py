@@ -1,0 +1,93 @@
+"""What a claim about routing is held against: Soft MoE without its learned mixing, dense layers of equal size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench import costs
+from bench.layers.layer import ORACLE, Layer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.axes import AxisValue
+
+_SLOTS = ("num_experts", "slots_per_expert", "activation")
+_BACKENDS = ("fused", "einsum")
+
+
+def _identity_impossible(axes: Mapping[str, AxisValue]) -> str | None:
+    """Returns why a case of the identity has no meaning, or None."""
+    slots = int(axes["num_experts"] or 0) * int(axes["slots_per_expert"] or 0)
+    if slots != axes["seq_len"]:
+        return (
+            f"identity needs as many slots as tokens: num_experts * slots_per_expert={slots}, seq_len={axes['seq_len']}"
+        )
+    return None
+
+
+def _dense_active_impossible(axes: Mapping[str, AxisValue]) -> str | None:
+    """Returns why a case of the dense layer at a sparse one's active size has no meaning, or None."""
+    if int(axes["top_k"] or 0) > int(axes["num_experts"] or 0):
+        return f"top_k={axes['top_k']} is more than num_experts={axes['num_experts']}"
+    return None
+
+
+ROWS = (
+    Layer(
+        "identity",
+        "Soft MoE, tokens as slots",
+        "softmoe_ref.ablations:identity",
+        _SLOTS,
+        _BACKENDS,
+        costs.identity,
+        ORACLE,
+        _identity_impossible,
+    ),
+    Layer(
+        "uniform",
+        "Soft MoE, uniform",
+        "softmoe_ref.ablations:uniform",
+        _SLOTS,
+        _BACKENDS,
+        costs.uniform,
+        ORACLE,
+    ),
+    Layer(
+        "soft_uniform",
+        "Soft MoE, uniform combine",
+        "softmoe_ref.ablations:soft_uniform",
+        _SLOTS,
+        _BACKENDS,
+        costs.soft_uniform,
+        ORACLE,
+    ),
+    Layer(
+        "uniform_soft",
+        "Soft MoE, uniform dispatch",
+        "softmoe_ref.ablations:uniform_soft",
+        _SLOTS,
+        _BACKENDS,
+        costs.uniform_soft,
+        ORACLE,
+    ),
+    Layer(
+        "dense_active",
+        "Dense FFN, active size",
+        "softmoe_ref.dense:dense_active",
+        ("num_experts", "top_k", "activation"),
+        (),
+        costs.dense_active,
+        ORACLE,
+        _dense_active_impossible,
+    ),
+    Layer(
+        "dense_total",
+        "Dense FFN, total size",
+        "softmoe_ref.dense:dense_total",
+        ("num_experts", "activation"),
+        (),
+        costs.dense_total,
+        ORACLE,
+    ),
+)
