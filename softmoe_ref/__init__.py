@@ -16,7 +16,17 @@ from typing import Final
 
 from torch import nn
 
-from softmoe_ref import dense, expert_choice, oracle, soft, token_choice
+from softmoe_ref import (
+    balanced_assignment,
+    deepseek,
+    dense,
+    expert_choice,
+    hash_routing,
+    oracle,
+    remoe,
+    soft,
+    token_choice,
+)
 from softmoe_ref.experts import Experts as Experts
 from softmoe_ref.experts import SortedRows as SortedRows
 from softmoe_ref.moe import MoE as MoE
@@ -35,11 +45,15 @@ __all__ = [
     "SortedRows",
     "Truth",
     "Weights",
+    "balanced_assignment",
     "build",
     "capacity",
+    "deepseek",
     "dense",
     "expert_choice",
+    "hash_routing",
     "oracle",
+    "remoe",
     "soft",
     "token_choice",
 ]
@@ -49,6 +63,10 @@ TABLE: Final[Mapping[str, Callable[..., MoE]]] = {
     "soft": soft.soft,
     "token_choice": token_choice.token_choice,
     "expert_choice": expert_choice.expert_choice,
+    "deepseek": deepseek.deepseek,
+    "hash_routing": hash_routing.hash_routing,
+    "balanced_assignment": balanced_assignment.balanced_assignment,
+    "remoe": remoe.remoe,
 }
 
 

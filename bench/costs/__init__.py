@@ -9,6 +9,10 @@ that depends on the data is None, never 0.
 from bench.costs.cost import Cost as Cost
 from bench.costs.cost import for_mode as for_mode
 from bench.costs.dense import dense as dense
+from bench.costs.dropless import balanced_assignment as balanced_assignment
+from bench.costs.dropless import deepseek as deepseek
+from bench.costs.dropless import hash_routing as hash_routing
+from bench.costs.dropless import remoe as remoe
 from bench.costs.soft import soft as soft
 from bench.costs.sparse import capacity as capacity
 from bench.costs.sparse import expert_choice as expert_choice

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from torch import Tensor
 
 from softmoe_ref.moe import MoE
-from softmoe_ref.oracle import dense, soft, sparse
+from softmoe_ref.oracle import balanced_assignment, deepseek, dense, hash_routing, remoe, soft, sparse
 from softmoe_ref.oracle.loops import Parameters
 from softmoe_ref.oracle.loops import Truth as Truth
 
@@ -31,6 +31,10 @@ TABLE: Final[Mapping[str, Oracle]] = {
         ("top_k", "capacity_factor", "group_size", "batch_priority", "renormalize", "capacity_rounding"),
     ),
     "expert_choice": Oracle(sparse.expert_choice, ("capacity_factor", "group_size", "capacity_rounding")),
+    "deepseek": Oracle(deepseek.deepseek, ("top_k", "expert_groups", "top_groups", "score", "route_scale", "bias")),
+    "hash_routing": Oracle(hash_routing.hash_routing, ("num_experts",)),
+    "balanced_assignment": Oracle(balanced_assignment.balanced_assignment, ("assignment", "training")),
+    "remoe": Oracle(remoe.remoe),
 }
 
 
