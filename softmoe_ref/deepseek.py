@@ -108,9 +108,9 @@ class DeepSeekRouter(Router):
             by_group = ranked_BME.view(*ranked_BME.shape[:2], self.expert_groups, -1)
             best = 1 if self.bias is None else min(2, by_group.shape[3])
             kept_groups = best_experts(by_group.topk(best, dim=3).values.sum(3), self.top_groups)
-            kept = torch.zeros(by_group.shape[:3], dtype=torch.bool, device=scores_BME.device)
-            kept = kept.scatter_(2, kept_groups, value=True)
-            ranked_BME = by_group.masked_fill(~kept.unsqueeze(3), -torch.inf).flatten(2)
+            refused = torch.ones(by_group.shape[:3], dtype=torch.bool, device=scores_BME.device)
+            refused.scatter_(2, kept_groups, 0)
+            ranked_BME = by_group.masked_fill(refused.unsqueeze(3), -torch.inf).flatten(2)
         return best_experts(ranked_BME, self.top_k)
 
     @torch.no_grad()
@@ -129,7 +129,7 @@ class DeepSeekRouter(Router):
             raise ValueError(f"score must be sigmoid for a router with a bias, got {self.score!r}")
         if load.shape != self.bias.shape:
             raise ValueError(f"load must have shape {tuple(self.bias.shape)}, got {tuple(load.shape)}")
-        self.bias += rate * (load.mean() - load).sign().to(self.bias)
+        self.bias += rate * (load.mean(dtype=torch.float64) - load).sign().to(self.bias)
 
 
 def deepseek(  # noqa: PLR0913 - one keyword per axis of a case

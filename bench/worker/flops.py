@@ -24,7 +24,7 @@ exp expand expand_as fill flatten floor_divide full full_like gather ge gelu gt 
 index_put index_select item le linalg_vector_norm log logical_and lt masked_fill max maximum mean min mT mul ne neg
 new_empty new_full new_zeros nonzero nonzero_numpy numel one_hot ones ones_like pad permute pow reciprocal relu repeat
 repeat_interleave reshape resize resolve_conj round rsqrt rsub scatter scatter_add scatter_reduce searchsorted
-select sigmoid slice softmax sort split split_with_sizes sqrt square squeeze stack std sub sum t take_along_dim to
+select sigmoid silu slice softmax sort split split_with_sizes sqrt square squeeze stack std sub sum t take_along_dim to
 to_copy topk transpose tril triu unbind unflatten unsqueeze var view view_as where zero zeros zeros_like
 """
 NEGLIGIBLE = frozenset(ELEMENTWISE.split())

@@ -11,7 +11,8 @@ def remoe(parameters: Parameters, x: Tensor) -> Truth:
     weight, bias = parameters["router.weight"], parameters["router.bias"]
     served: list[list[tuple[int, Tensor]]] = [[] for _ in range(len(bias))]
     for t, token in enumerate(token for sequence in x for token in sequence):
-        for e, logit in enumerate(token @ weight + bias):
-            if float(logit) > 0:
-                served[e].append((t, logit))
+        logits = token @ weight + bias
+        for e, value in enumerate(logits.tolist()):
+            if value > 0:
+                served[e].append((t, logits[e]))
     return loops.outputs(parameters, x, served)
