@@ -121,8 +121,9 @@ class Ragged(Gated[SortedRows]):
         """Return the ragged form of the decision."""
         active_ET = gates_TE.detach().T > 0
         expert_R, token_R = torch.where(active_ET)  # row by row: sorted by expert
-        ends_E = active_ET.sum(1).cumsum(0).int()
-        return cls(shape, gates_TE, top_k, token_R, gates_TE[token_R, expert_R], ends_E)
+        # the gradient of an index by pairs sorts them first, that of a flat one only adds
+        gate_R = gates_TE.flatten().index_select(0, token_R * gates_TE.shape[1] + expert_R)
+        return cls(shape, gates_TE, top_k, token_R, gate_R, active_ET.sum(1).cumsum(0).int())
 
     def dispatch(self, x: Tensor) -> SortedRows:
         """Return the tokens in the order of their experts."""

@@ -71,7 +71,7 @@ def divided(scores: Numbers) -> Numbers:
     powers = [[math.exp(value - max(row)) for value in row] for row in scores]
     columns = [1.0] * experts
     rows: list[float] = []
-    for _ in range(1000):
+    for _ in range(200):
         rows = [1 / (count * (sum(p * c for p, c in zip(row, columns, strict=True)) + 1e-8)) for row in powers]
         sums = [sum(r * row[e] for r, row in zip(rows, powers, strict=True)) for e in range(experts)]
         before, columns = columns, [1 / (experts * (total + 1e-8)) for total in sums]

@@ -8,9 +8,16 @@ from hypothesis import strategies as st
 
 from bench import grid, plan
 from bench.errors import InputError
-from bench.layers import Layer, outside
+from bench.layers import TABLE, Layer, outside
 from bench.plan import Plan, make, single, task
 from bench.records import Case, Settings
+
+NAMES = ", ".join(TABLE)
+
+
+def takers(axis: str) -> str:
+    return ", ".join(layer.name for layer in TABLE.values() if axis in layer.takes)
+
 
 DENSE = {"layer": "dense"}
 SOFT = {"layer": "soft", "num_experts": 8, "slots_per_expert": 4}
@@ -185,8 +192,8 @@ TAKES_SOFT = (
         (
             {"layer": "sotf"},
             (
-                "g.toml: sweep 2: unknown layer 'sotf'; did you mean soft? (allowed: dense, soft, token_choice, "
-                "expert_choice); a layer of your own is written package.module:factory"
+                f"g.toml: sweep 2: unknown layer 'sotf'; did you mean soft? (allowed: {NAMES}); "
+                "a layer of your own is written package.module:factory"
             ),
         ),
         (
@@ -234,19 +241,19 @@ def test_a_sweep_that_asks_what_its_layer_does_not_take(sweep: dict[str, Any], t
     [
         (
             ("top_k=1",),
-            "--set top_k: no layer of grid g takes it here (layers that do: token_choice)",
+            f"--set top_k: no layer of grid g takes it here (layers that do: {takers('top_k')})",
         ),
         (
             ("num_experts=4", "layer=dense"),
-            "--set num_experts: no layer of grid g takes it here (layers that do: soft, token_choice, expert_choice)",
+            f"--set num_experts: no layer of grid g takes it here (layers that do: {takers('num_experts')})",
         ),
         (("layer=token_choice",), "--set layer=token_choice: grid g has only dense, soft"),
         (("layer=soft,expert_choice",), "--set layer=expert_choice: grid g has only dense, soft"),
         (
             ("layer=sotf",),
             (
-                "--set layer=sotf: unknown layer 'sotf'; did you mean soft? (allowed: dense, soft, token_choice, "
-                "expert_choice); a layer of your own is written package.module:factory"
+                f"--set layer=sotf: unknown layer 'sotf'; did you mean soft? (allowed: {NAMES}); "
+                "a layer of your own is written package.module:factory"
             ),
         ),
         (
@@ -256,7 +263,7 @@ def test_a_sweep_that_asks_what_its_layer_does_not_take(sweep: dict[str, Any], t
         (("backend=fused,loop",), "--set backend=loop: unknown backend 'loop' (allowed: fused, einsum)"),
         (
             ("layer=dense", "backend=fused"),
-            "--set backend: no layer of grid g takes it here (layers that do: soft, token_choice, expert_choice)",
+            f"--set backend: no layer of grid g takes it here (layers that do: {takers('backend')})",
         ),
     ],
 )
