@@ -110,7 +110,7 @@ AXES: dict[str, Axis] = {
         Axis("backend", str, None, "how the same function is computed; each layer has its own"),
         Axis("num_experts", int, None, "number of experts E", minimum=1, required=True),
         Axis("slots_per_expert", int, None, "slots of one expert P (soft)", minimum=1, required=True),
-        Axis("top_k", int, 2, "experts chosen per token K", minimum=1),
+        Axis("top_k", int, 2, "experts chosen per token K (remoe: on average)", minimum=1),
         Axis(
             "capacity_factor",
             float,
@@ -119,6 +119,16 @@ AXES: dict[str, Axis] = {
             optional=True,
         ),
         Axis("group_size", int, None, "tokens routed together; none = one sequence", minimum=1, optional=True),
+        Axis("num_shared_experts", int, 1, "experts that work on every token (deepseek)", minimum=0),
+        Axis("expert_groups", int, 1, "groups of consecutive experts (deepseek)", minimum=1),
+        Axis("top_groups", int, 1, "groups that a token may choose from (deepseek)", minimum=1),
+        Axis(
+            "assignment",
+            str,
+            "auction",
+            "how tokens are shared out in training (balanced_assignment)",
+            allowed=("auction", "sinkhorn"),
+        ),
         Axis("batch_priority", bool, False, "confident tokens take places first"),  # noqa: FBT003
         Axis("renormalize", bool, False, "the chosen gates sum to one"),  # noqa: FBT003
         Axis("capacity_rounding", str, "round", "how the capacity is rounded", allowed=("round", "ceil", "ceil4")),

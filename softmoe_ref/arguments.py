@@ -12,6 +12,12 @@ def positive_integer(name: str, value: object) -> None:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
 
 
+def whole_number(name: str, value: object) -> None:
+    """Raise ValueError unless `value` is a whole number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name} must be a whole number of at least 0, got {value!r}")
+
+
 def positive_number(name: str, value: object) -> None:
     """Raise ValueError unless `value` is a finite number above 0."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:

@@ -121,7 +121,7 @@ class Assignments:
         place: A, the place in the expert's buffer of that token's group, in the order of service.
         gate: A, the weight of the expert's output in the token's output; differentiable.
         kept: A, false where the buffer was full and the assignment was dropped.
-        gates: (G, N, E), the softmax over all experts that everything above comes from.
+        gates: (G, N, E), the router's weights of all experts that everything above comes from, mostly a softmax.
         capacity: the buffer's places per expert and group; None if nobody asked for a limit (dropless).
         logits: (G, N, E), before any training noise; None where no loss needs them.
         noisy_logits: (G, N, E), what `gates` are the softmax of where there was noise; None elsewhere, or where no loss
@@ -180,7 +180,7 @@ class Assignments:
         return self.assigned().sum(0, dtype=torch.float64)
 
     def importance(self) -> Tensor:
-        """Return (E,): the sum over all tokens of the softmax over all experts, before any choice."""
+        """Return (E,): the sum over all tokens of the router's weights of all experts, before any choice."""
         return self.gates.sum((0, 1))
 
     def drop_rate(self) -> float:

@@ -147,7 +147,7 @@ def best_experts(gates_GNE: Tensor, top_k: int) -> Tensor:
     remaining_GNE = gates_GNE.clone() if top_k > 1 else gates_GNE
     choices = [remaining_GNE.argmax(2, keepdim=True)]
     for _ in range(top_k - 1):
-        remaining_GNE.scatter_(2, choices[-1], -1)  # below every gate
+        remaining_GNE.scatter_(2, choices[-1], -torch.inf)
         choices.append(remaining_GNE.argmax(2, keepdim=True))
     return torch.cat(choices, dim=2)
 

@@ -16,6 +16,10 @@ from bench.costs.dense import dense as dense
 from bench.costs.dense import dense_active as dense_active
 from bench.costs.dense import dense_total as dense_total
 from bench.costs.dense import matched_width as matched_width
+from bench.costs.dropless import balanced_assignment as balanced_assignment
+from bench.costs.dropless import deepseek as deepseek
+from bench.costs.dropless import hash_routing as hash_routing
+from bench.costs.dropless import remoe as remoe
 from bench.costs.named import gshard as gshard
 from bench.costs.named import mixtral as mixtral
 from bench.costs.named import switch as switch

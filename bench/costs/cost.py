@@ -21,7 +21,8 @@ class Cost:
     Attributes:
         parameters: trainable numbers of the layer.
         parameter_bytes: their size in the case's dtype.
-        useful_flops: products that the layer's definition asks for; with a capacity, token_choice's most.
+        useful_flops: products that the layer's definition asks for; with a capacity, token_choice's most; None where
+            the data decides.
         executed_flops: products that the backend computes, padding and one-hot products included; None where the data
             decides or the backend is not known here.
         one_sided_flops: the part of executed_flops with an operand that takes no gradient (the one-hot dispatch mask).
@@ -72,8 +73,8 @@ def add_up(  # noqa: PLR0913  (one keyword per term of the sums)
     *,
     experts: int,
     router: int,
-    between: int,
-    useful: int,
+    between: int | None,
+    useful: int | None,
     executed: int | None,
     expert: int | None = None,
     touched: int | None = None,
@@ -82,8 +83,8 @@ def add_up(  # noqa: PLR0913  (one keyword per term of the sums)
     """The cost of a layer of experts.
 
     `experts` experts of `expert` parameters, feed-forward networks where that is not given, and `router` further
-    parameters; `between` counts the elements of everything between x and y; `touched` is how many experts are read,
-    where that is not all of them.
+    parameters; `between` counts the elements of everything between x and y, None where the data decides; `touched` is
+    how many experts are read, where that is not all of them.
     """
     dtype = axes.get("dtype")
     if dtype not in DTYPE_BYTES:
@@ -99,7 +100,7 @@ def add_up(  # noqa: PLR0913  (one keyword per term of the sums)
         executed_flops=executed,
         one_sided_flops=one_sided,
         output_bytes=output * size,
-        min_bytes=(read + 2 * output + between) * size,
+        min_bytes=None if between is None else (read + 2 * output + between) * size,
     )
 
 
@@ -115,9 +116,9 @@ def row_flops(axes: Axes) -> int:
     return 2 * products * whole(axes, "d_model") * whole(axes, "d_ff")
 
 
-def whole(axes: Axes, name: str) -> int:
-    """The value of an axis that must be a whole number of at least 1."""
+def whole(axes: Axes, name: str, *, least: int = 1) -> int:
+    """The value of an axis that must be a whole number of at least `least`."""
     value = axes.get(name)
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
         return value
-    raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")

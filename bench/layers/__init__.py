@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bench import costs
 from bench.axes import AXES, COMMON
 from bench.errors import InputError, unknown
-from bench.layers import controls, named, soft, sparse
+from bench.layers import controls, dropless, named, soft, sparse
 from bench.layers.layer import ORACLE as ORACLE
 from bench.layers.layer import TARGET as TARGET
 from bench.layers.layer import Layer as Layer
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from bench.axes import AxisValue
     from bench.costs import Cost
 
-TABLE: dict[str, Layer] = {layer.name: layer for layer in (*soft.ROWS, *controls.ROWS, *sparse.ROWS, *named.ROWS)}
+TABLE: dict[str, Layer] = {
+    layer.name: layer for layer in (*soft.ROWS, *controls.ROWS, *sparse.ROWS, *named.ROWS, *dropless.ROWS)
+}
 
 
 def find(name: str) -> Layer:

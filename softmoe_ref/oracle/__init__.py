@@ -11,7 +11,18 @@ from typing import Final, NamedTuple
 from torch import Tensor
 
 from softmoe_ref.moe import MoE
-from softmoe_ref.oracle import ablations, dense, peer, smear, soft, sparse
+from softmoe_ref.oracle import (
+    ablations,
+    balanced_assignment,
+    deepseek,
+    dense,
+    hash_routing,
+    peer,
+    remoe,
+    smear,
+    soft,
+    sparse,
+)
 from softmoe_ref.oracle.loops import Parameters
 from softmoe_ref.oracle.loops import Truth as Truth
 
@@ -45,6 +56,10 @@ TABLE: Final[Mapping[str, Oracle]] = {
     "uniform_soft": Oracle(ablations.uniform_soft),
     "dense_active": Oracle(dense.dense),
     "dense_total": Oracle(dense.dense),
+    "deepseek": Oracle(deepseek.deepseek, ("top_k", "expert_groups", "top_groups", "score", "route_scale", "bias")),
+    "hash_routing": Oracle(hash_routing.hash_routing, ("num_experts",)),
+    "balanced_assignment": Oracle(balanced_assignment.balanced_assignment, ("assignment", "training")),
+    "remoe": Oracle(remoe.remoe),
 }
 
 

@@ -129,6 +129,10 @@ def test_defaults_that_cases_in_stores_rely_on() -> None:
     assert {name: axis.default for name, axis in AXES.items() if not axis.required and axis.default is not None} == {
         "top_k": 2,
         "capacity_factor": 1.0,
+        "num_shared_experts": 1,
+        "expert_groups": 1,
+        "top_groups": 1,
+        "assignment": "auction",
         "batch_priority": False,
         "renormalize": False,
         "capacity_rounding": "round",

@@ -214,7 +214,42 @@ def test_a_dense_layer_of_active_size_without_a_meaning(top_k: int, reason: str 
     assert TABLE["dense_active"].impossible(SPARSE | {"top_k": top_k}) == reason
 
 
-@pytest.mark.parametrize("name", ["dense", "soft", "smear", "uniform", "soft_uniform", "uniform_soft", "dense_total"])
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"top_k": 8}, None),
+        ({"top_k": 9}, "top_k=9 is more than the 8 experts of top_groups=1"),
+        ({"expert_groups": 3}, "expert_groups=3 does not divide num_experts=8"),
+        ({"expert_groups": 4, "top_groups": 5}, "top_groups=5 is more than expert_groups=4"),
+        ({"expert_groups": 4, "top_groups": 2, "top_k": 4}, None),
+        ({"expert_groups": 4, "top_groups": 2, "top_k": 5}, "top_k=5 is more than the 4 experts of top_groups=2"),
+    ],
+)
+def test_deepseek_without_a_meaning(changes: dict[str, Any], reason: str | None) -> None:
+    axes = {"num_experts": 8, "top_k": 2, "expert_groups": 1, "top_groups": 1}
+    assert TABLE["deepseek"].impossible(axes | changes) == reason
+
+
+def test_remoe_needs_more_experts_than_a_token_has_on_average() -> None:
+    assert TABLE["remoe"].impossible({"num_experts": 4, "top_k": 3}) is None
+    assert TABLE["remoe"].impossible({"num_experts": 4, "top_k": 4}) == "top_k=4 is not below num_experts=4"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dense",
+        "soft",
+        "smear",
+        "uniform",
+        "soft_uniform",
+        "uniform_soft",
+        "dense_total",
+        "hash_routing",
+        "balanced_assignment",
+    ],
+)
 def test_layers_without_places_always_have_a_meaning(name: str) -> None:
     assert TABLE[name].impossible({}) is None
 

@@ -12,6 +12,11 @@ from bench.layers import TABLE, Layer, outside
 from bench.plan import Plan, make, single, task
 from bench.records import Case, Settings
 
+
+def takers(axis: str) -> str:
+    return ", ".join(layer.name for layer in TABLE.values() if axis in layer.takes)
+
+
 DENSE = {"layer": "dense"}
 SOFT = {"layer": "soft", "num_experts": 8, "slots_per_expert": 4}
 TOKENS = {"layer": "token_choice", "num_experts": 8}
@@ -35,10 +40,6 @@ def complaint(*sweeps: dict[str, Any], **asked: Any) -> str:  # noqa: ANN401
         planned(*sweeps, **asked)
     assert "\n" not in str(error.value)
     return str(error.value)
-
-
-def takers(axis: str) -> str:
-    return ", ".join(layer.name for layer in TABLE.values() if axis in layer.takes)
 
 
 def column(found: Plan, *names: str) -> list[Any]:

@@ -17,6 +17,10 @@ AXES: dict[str, dict[str, object]] = {
     "uniform_soft": {"num_experts": 4, "slots_per_expert": 4},
     "dense_active": {"num_experts": 4},
     "dense_total": {"num_experts": 4},
+    "deepseek": {"num_experts": 4},
+    "hash_routing": {"num_experts": 4},
+    "balanced_assignment": {"num_experts": 4},
+    "remoe": {"num_experts": 4},
 }
 """Name -> axes without a default; a test that goes over every layer starts from these."""
 

@@ -15,6 +15,12 @@ def test_a_count_must_be_a_positive_whole_number(value: object) -> None:
         arguments.positive_integer("num_experts", value)
 
 
+@pytest.mark.parametrize("value", [-1, 1.0, True, None])
+def test_a_count_of_none_may_be_zero_and_not_less(value: object) -> None:
+    with pytest.raises(ValueError, match=rf"^num_shared_experts must be a whole number of at least 0, got {value}$"):
+        arguments.whole_number("num_shared_experts", value)
+
+
 @pytest.mark.parametrize("value", [0, -0.5, math.inf, math.nan, True, "1"])
 def test_a_factor_must_be_a_positive_number(value: object) -> None:
     with pytest.raises(ValueError, match=rf"^capacity_factor must be a finite number above 0, got {value!r}$"):
@@ -29,6 +35,7 @@ def test_an_amount_must_be_a_number_from_zero(value: object) -> None:
 
 def test_good_values_pass() -> None:
     arguments.positive_integer("top_k", 1)
+    arguments.whole_number("num_shared_experts", 0)
     arguments.positive_number("capacity_factor", 1)
     arguments.number_from_zero("jitter", 0)
     arguments.one_of("backend", "loop", ("einsum", "loop"))

@@ -28,6 +28,20 @@ def test_every_name_in_the_table_builds_a_layer_that_maps_tokens_to_tokens() -> 
         ("soft", {"router.phi": (8, 4, 4), "router.scale": ()}),
         ("token_choice", {"router.weight": (8, 4)}),
         ("expert_choice", {"router.weight": (8, 4)}),
+        (
+            "deepseek",
+            {
+                "router.weight": (8, 4),
+                "router.bias": (4,),
+                "shared.w1": (1, 8, 12),
+                "shared.b1": (1, 12),
+                "shared.w2": (1, 12, 8),
+                "shared.b2": (1, 8),
+            },
+        ),
+        ("hash_routing", {}),
+        ("balanced_assignment", {"router.weight": (8, 4)}),
+        ("remoe", {"router.weight": (8, 4), "router.bias": (4,)}),
     ],
 )
 def test_state_dict_holds_exactly_the_agreed_names_and_shapes(name: str, shapes: dict[str, tuple[int, ...]]) -> None:

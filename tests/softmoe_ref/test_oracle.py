@@ -108,3 +108,42 @@ def test_it_refuses_what_it_does_not_know(make: Callable[..., MoE]) -> None:
     layer.name = "mystery"
     with pytest.raises(ValueError, match=r"^no oracle for layer 'mystery'$"):
         oracle.forward(layer, torch.randn(2, 4, 8))
+
+
+def test_deepseek_by_hand() -> None:
+    # the router reads the logits off the token; the bias makes expert 2 everybody's first choice
+    parameters = identity_experts(3, 3, [1.0, 10.0, 100.0]) | {"router.weight": torch.eye(3, dtype=torch.float64) / 50}
+    x = torch.tensor([[[100.0, 50.0, 50.0]]], dtype=torch.float64)
+    axes = {"top_k": 2, "expert_groups": 1, "top_groups": 1, "score": "sigmoid", "route_scale": 2.0}
+    bias = torch.tensor([0.0, 0.0, 5.0])
+    truth = oracle.forward_with("deepseek", parameters, x, {**axes, "bias": bias})
+    assert truth.assigned.tolist() == [[True, False, True]]
+    first, third = torch.sigmoid(torch.tensor([2.0, 1.0], dtype=torch.float64))
+    torch.testing.assert_close(truth.y[0, 0], 2 * (first + 100 * third) / (first + third) * x[0, 0])
+
+
+def test_balanced_assignment_by_hand() -> None:
+    # both tokens prefer expert 0, the second by less
+    parameters = identity_experts(2, 2, [1.0, 10.0]) | {"router.weight": torch.eye(2, dtype=torch.float64)}
+    x = torch.tensor([[[53.0, 50.0], [51.0, 50.0]]], dtype=torch.float64)
+    gates = torch.sigmoid(torch.tensor([53.0, 50.0], dtype=torch.float64))
+    axes = {"assignment": "auction", "training": True}
+    truth = oracle.forward_with("balanced_assignment", parameters, x, axes)
+    assert truth.assigned.tolist() == [[True, False], [False, True]]
+    torch.testing.assert_close(truth.y[0, 1], gates[1] * 10 * x[0, 1] + (1 - gates[1]) * x[0, 1])
+    truth = oracle.forward_with("balanced_assignment", parameters, x, {**axes, "training": False})
+    assert truth.assigned.tolist() == [[True, False], [True, False]]
+    truth = oracle.forward_with("balanced_assignment", parameters, x, {**axes, "assignment": "sinkhorn"})
+    assert truth.assigned.tolist() == [[True, False], [False, True]]
+
+
+def test_remoe_by_hand() -> None:
+    parameters = identity_experts(2, 2, [1.0, 10.0]) | {
+        "router.weight": torch.eye(2, dtype=torch.float64),
+        "router.bias": torch.tensor([-51.0, -49.0], dtype=torch.float64),
+    }
+    x = torch.tensor([[[54.0, 50.0], [50.0, 48.0]]], dtype=torch.float64)
+    truth = oracle.forward_with("remoe", parameters, x, {})
+    assert truth.assigned.tolist() == [[True, True], [False, False]]
+    torch.testing.assert_close(truth.y[0, 0], 3 * x[0, 0] + 10 * x[0, 0])
+    assert torch.all(truth.y[0, 1] == 0)

@@ -25,13 +25,27 @@ NUMERIC = (
     "top_k",
     "capacity_factor",
     "group_size",
+    "num_shared_experts",
+    "expert_groups",
+    "top_groups",
     "batch_size",
     "seq_len",
     "d_model",
     "d_ff",
     "threads",
 )
-CATEGORIES = ("backend", "dtype", "mode", "launch", "cache", "input", "device", "normalize", "capacity_rounding")
+CATEGORIES = (
+    "backend",
+    "dtype",
+    "mode",
+    "launch",
+    "cache",
+    "input",
+    "device",
+    "normalize",
+    "capacity_rounding",
+    "assignment",
+)
 METRICS = (
     ("latency", "Latency", "latency, lower is better"),
     ("throughput", "Throughput", "throughput, higher is better"),
