@@ -14,6 +14,8 @@ from bench.records import Flag
 from bench.worker.finding import Finding, one
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.records import Task
     from bench.worker.subject import Subject
 
@@ -77,10 +79,31 @@ class _GroupedProduct:
         return 2 * used * width * b.shape[-1]
 
 
+def _attention_forward(
+    query: Sequence[int], key: Sequence[int], *_args: object, out_val: object = None, **_kwargs: object
+) -> int:
+    """Returns FLOPs of attention from the shapes (B, H, M, U): the logits, and the mixture of the values."""
+    del out_val
+    return 4 * math.prod(query) * key[-2]
+
+
+def _attention_backward(
+    _grad: object, query: Sequence[int], key: Sequence[int], *_args: object, out_val: object = None, **_kwargs: object
+) -> int:
+    """Returns FLOPs of its gradient: the logits once more, and two products for each of the two going forward."""
+    del out_val
+    return 10 * math.prod(query) * key[-2]
+
+
 def _torch(subject: Subject, grouped: _GroupedProduct) -> int:
-    """Returns FLOPs by torch's counter, taught the grouped product."""
-    operator = torch.ops.aten._grouped_mm  # noqa: SLF001  (the operator's public name in torch 2.13 begins so)
-    with FlopCounterMode(display=False, custom_mapping={operator: grouped}) as counter:
+    """Returns FLOPs by torch's counter, taught grouped products and attention on a CPU."""
+    # the operators' public names in torch 2.13 begin so
+    taught = {
+        torch.ops.aten._grouped_mm: grouped,  # noqa: SLF001
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_forward,  # noqa: SLF001
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,  # noqa: SLF001
+    }
+    with FlopCounterMode(display=False, custom_mapping=taught) as counter:
         subject.call(0)
     return int(counter.get_total_flops())
 
@@ -138,10 +161,21 @@ def _grouped(inputs: list[Any], _outputs: list[Any]) -> Counter[str]:
     return Counter(grouped_mm=math.prod(_shape(inputs[0])) * _shape(inputs[1])[-1])
 
 
+def _attention(inputs: list[Any], _outputs: list[Any]) -> Counter[str]:
+    """Counts attention over (B, H, M, U), which fvcore does not know."""
+    return Counter(attention=2 * math.prod(_shape(inputs[0])) * _shape(inputs[1])[-2])
+
+
+def _no_product(_inputs: list[Any], _outputs: list[Any]) -> Counter[str]:
+    """Counts nothing, as the formulas do; fvcore has a handle of its own, which `None` would not take away."""
+    return Counter()
+
+
 HANDLES = {
     "aten::einsum": _einsum,
     "aten::baddbmm": _baddbmm,
     "aten::_grouped_mm": _grouped,
-    "aten::layer_norm": None,
+    "aten::scaled_dot_product_attention": _attention,
+    "aten::layer_norm": _no_product,
 }
-"""What fvcore is taught; elementwise layer_norm is left out, as in the formulas."""
+"""What fvcore is taught."""
