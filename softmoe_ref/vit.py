@@ -8,9 +8,9 @@ arXiv:2308.00951v2, section 3, for its form here: no class token, mean pooling, 
 positions, and the MoE in the second half of the blocks. `VARIANTS` reproduces the parameters of its Table 8.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, final
+from typing import Any, Final, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from softmoe_ref import arguments
 from softmoe_ref.attention import NORM_EPSILON, Attention
 from softmoe_ref.dense import dense
 from softmoe_ref.moe import MoE
+from softmoe_ref.routing import Decision
 
 
 @final
@@ -91,8 +92,13 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, M, D) for the tokens `x` (B, M, D)."""
-        x = x + self.attention(self.attention_norm(x))
+        x = self.attend(x)
         y_BMD: Tensor = x + self.feed_forward(self.feed_forward_norm(x))
+        return y_BMD
+
+    def attend(self, x: Tensor) -> Tensor:
+        """Return the tokens (B, M, D) after the attention, before the feed-forward layer."""
+        y_BMD: Tensor = x + self.attention(self.attention_norm(x))
         return y_BMD
 
 
@@ -145,17 +151,32 @@ class ViT(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (B, C) of `images` (B, 3, image_size, image_size)."""
+        x_BMD = self._embed(images)
+        for block in self.blocks:
+            x_BMD = block(x_BMD)
+        logits_BC: Tensor = self.head(self.norm(x_BMD).mean(1))
+        return logits_BC
+
+    def route(self, images: Tensor) -> tuple[Decision[Any], ...]:
+        """Return the decisions that the last blocks, those with the MoE layer, make for `images`, in their order."""
+        x_BMD = self._embed(images)
+        decisions: list[Decision[Any]] = []
+        for block in cast("Iterable[Block]", self.blocks):
+            x_BMD = block.attend(x_BMD)
+            seen_BMD = block.feed_forward_norm(x_BMD)
+            decisions.append(block.feed_forward.route(seen_BMD))
+            x_BMD = x_BMD + block.feed_forward.apply_decision(decisions[-1], seen_BMD)
+        return tuple(decisions[-self.sizes.moe_blocks :])
+
+    def _embed(self, images: Tensor) -> Tensor:
         pixels = self.sizes.image_size
         if images.dim() != 4 or images.shape[1:] != (3, pixels, pixels) or len(images) == 0:
             raise ValueError(
                 f"images must have shape (B, 3, {pixels}, {pixels}) with B >= 1, got {tuple(images.shape)}"
             )
-        # (B, D, rows, columns) -> (B, M, D), laid out by token: every layer below reads it so
-        x_BMD = self.patch_embedding(images).flatten(2).transpose(1, 2).contiguous() + self.position_embedding
-        for block in self.blocks:
-            x_BMD = block(x_BMD)
-        logits_BC: Tensor = self.head(self.norm(x_BMD).mean(1))
-        return logits_BC
+        # (B, D, rows, columns) -> (B, M, D), laid out by token: every layer reads it so
+        patches_BMD: Tensor = self.patch_embedding(images).flatten(2).transpose(1, 2).contiguous()
+        return patches_BMD + self.position_embedding
 
 
 def vit(

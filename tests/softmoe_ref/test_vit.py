@@ -135,6 +135,23 @@ def test_the_moe_is_in_the_last_half_of_the_blocks(moe: str) -> None:
     assert [block.feed_forward.name for block in model.blocks] == ["dense", "dense", moe, moe]
 
 
+def test_a_model_tells_the_decisions_of_its_moe_blocks() -> None:
+    model = softmoe_ref.build("vit", **TINY, moe="expert_choice", num_experts=4, capacity_factor=1.0)
+    images = torch.randn(2, 3, 64, 64)
+    seen: list[Tensor] = []
+    for block in model.blocks[2:]:
+        block.feed_forward.register_forward_hook(lambda _layer, given, _y: seen.append(given[0]))
+    with torch.no_grad():
+        decisions = model.route(images)
+        assert seen == []
+        model(images)
+        expected = [block.feed_forward.route(x) for block, x in zip(model.blocks[2:], seen, strict=True)]
+    assert len(decisions) == 2
+    for decision, of_block in zip(decisions, expected, strict=True):
+        assert torch.equal(decision.assigned(), of_block.assigned())
+        assert decision.load().tolist() == [32.0] * 4
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 def test_a_number_format_goes_through_the_whole_model(dtype: torch.dtype) -> None:
     model = softmoe_ref.build("vit", **TINY, moe="soft", **AXES["soft"], dtype=dtype)

@@ -60,9 +60,17 @@ def test_training_computes_every_gradient_but_that_of_the_images() -> None:
     assert all(p.grad is None for p in subject.layer.parameters())
 
 
-def test_a_model_as_a_whole_has_no_routing_figures() -> None:
-    task = plan.task(model("vit token_choice"), 0, SETTINGS)
-    assert routing.observe(build(task), task).observations == ()
+def test_its_routing_figures_are_the_means_of_its_blocks() -> None:
+    task = plan.task(model("vit token_choice", top_k=1, capacity_factor=0.5), 0, SETTINGS)
+    subject = build(task)
+    finding = routing.observe(subject, task)
+    found = {o.metric: o.samples[0] for o in finding.observations}
+    first, second = subject.layer.route(subject.batches[0])
+    assert found["drop_rate"] == (first.drop_rate() + second.drop_rate()) / 2 >= 0.5
+    assert found["unrouted_rate"] == found["drop_rate"]
+    peaks = [float(decision.load().max() / decision.load().mean()) for decision in (first, second)]
+    assert found["load_imbalance"] == pytest.approx(sum(peaks) / 2)
+    assert finding.facts == {}
 
 
 @pytest.mark.parametrize("mode", ["forward", "forward_backward"])
@@ -88,6 +96,23 @@ def test_what_returns_no_logits_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr("bench.worker.subject.resolve", lambda _target, made=made: lambda **_axes: made())
         with pytest.raises(ValueError, match=rf"maps images \(2, 3, 64, 64\) to {shape}, expected \(2, classes\)"):
             subject_of(model())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", examples.MODELS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_cuda_measures_models_and_counts_as_the_formula_does(name: str, dtype: str) -> None:
+    for mode in ("forward", "forward_backward"):
+        axes = {**examples.MODELS[name], "batch_size": 2, "dtype": dtype, "device": "cuda", "mode": mode}
+        case = plan.single("vit", axes, devices=("cpu", "cuda"))
+        inspection, timing = (main.attempt(plan.task(case, repeat, SETTINGS)) for repeat in (0, 1))
+        assert inspection["status"] is Status.OK, inspection["detail"]
+        assert timing["status"] is Status.OK, timing["detail"]
+        cost = layers.cost(case)
+        assert cost is not None
+        observed = {o["metric"]: o["samples"][0] for o in inspection["observations"]}
+        if cost.executed_flops is not None:
+            assert observed["flops_torch"] == cost.executed_flops
 
 
 class Flat(torch.nn.Module):
