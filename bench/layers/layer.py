@@ -30,7 +30,8 @@ class Layer:
 
     A layer whose axes depend on the values of some of them consists of `parts`, one for each combination. In a part
     `chosen` are those axes with their values, and `implied` are common axes that follow from them, which a grid cannot
-    set. `given` are the axes beside its own that the target is called with.
+    set. `given` are the axes beside its own that the target is called with. A layer with `parts` is never measured
+    itself: one of them is.
     """
 
     name: str
@@ -75,6 +76,6 @@ class Layer:
         return tuple(self.parts[0].chosen) if self.parts else ()
 
     def part(self, axes: Mapping[str, object]) -> Layer:
-        """Returns the part that some axes choose, or the layer itself where there are none."""
+        """Returns the part that some axes choose, or the layer itself where none is called so."""
         wanted = {name: axes[name] for name in self.chosen_by}
         return next((part for part in self.parts if part.chosen == wanted), self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bench import costs, images
@@ -9,7 +10,7 @@ from bench.axes import AXES
 from bench.layers.layer import Layer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from bench.axes import AxisValue
     from bench.costs import Cost
@@ -29,24 +30,25 @@ def of(layers: Iterable[Layer]) -> Layer:
 
 def _part(variant: str, moe: Layer) -> Layer:
     """Returns the row of a variant with a layer, whose activation is the backbone's, GELU."""
-
-    def cost(axes: Mapping[str, AxisValue]) -> Cost:
-        if moe.cost is None:
-            raise ValueError(f"layer {moe.name} has no cost formula")
-        return costs.vit(axes, moe.cost(axes))
-
-    def impossible(axes: Mapping[str, AxisValue]) -> str | None:
-        return images.refuse(str(axes["input"])) or moe.impossible(axes)
-
     return Layer(
         NAME,
         f"ViT with {moe.title}",
         "softmoe_ref:build",
         ("variant", "moe", *(axis for axis in moe.axes if axis != "activation")),
         moe.backends,
-        cost,
-        impossible=impossible,
+        None if moe.cost is None else partial(_cost, moe.cost),
+        impossible=partial(_impossible, moe),
         chosen={"variant": variant, "moe": moe.name},
         implied=costs.VARIANTS[variant].axes,
         given=("layer",),
     )
+
+
+def _cost(of_moe: Callable[[Mapping[str, AxisValue]], Cost], axes: Mapping[str, AxisValue]) -> Cost:
+    """Returns the cost of a model whose layer has its own."""
+    return costs.vit(axes, of_moe(axes))
+
+
+def _impossible(moe: Layer, axes: Mapping[str, AxisValue]) -> str | None:
+    """Returns why a case has no meaning, or None."""
+    return images.refuse(str(axes["input"])) or moe.impossible(axes)
