@@ -166,7 +166,7 @@ class ViT(nn.Module):
             seen_BMD = block.feed_forward_norm(x_BMD)
             decisions.append(block.feed_forward.route(seen_BMD))
             x_BMD = x_BMD + block.feed_forward.apply_decision(decisions[-1], seen_BMD)
-        return tuple(decisions[-self.sizes.moe_blocks :])
+        return tuple(decisions[self.sizes.depth - self.sizes.moe_blocks :])
 
     def _embed(self, images: Tensor) -> Tensor:
         pixels = self.sizes.image_size
