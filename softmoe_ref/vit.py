@@ -112,7 +112,7 @@ class ViT(nn.Module):
         position_embedding: (M, D), drawn normal with standard deviation 0.02.
         blocks: the dense blocks, then those with the MoE layer.
         norm: LayerNorm before the mean over tokens.
-        head: (C, D) and (C,), uniform Xavier: the usual head of zeros would start with no gradient below it.
+        head: (C, D) and (C,), uniform Xavier: with a head of zeros nothing below it would get a gradient.
     """
 
     def __init__(
