@@ -107,6 +107,22 @@ AXES: dict[str, Axis] = {
     axis.name: axis
     for axis in (
         Axis("layer", str, None, "which layer (see `list layers`)", required=True),
+        Axis(
+            "variant",
+            str,
+            None,
+            "size of the backbone (vit); it decides seq_len, d_model and d_ff",
+            allowed=("tiny", "S/16", "S/14", "B/16", "L/16", "H/14"),
+            required=True,
+        ),
+        Axis(
+            "moe",
+            str,
+            None,
+            "layer of the last blocks (vit), which brings its own axes",
+            allowed=("dense", "soft", "token_choice", "expert_choice"),
+            required=True,
+        ),
         Axis("backend", str, None, "how the same function is computed; each layer has its own"),
         Axis("num_experts", int, None, "number of experts E", minimum=1, required=True),
         Axis("slots_per_expert", int, None, "slots of one expert P (soft)", minimum=1, required=True),

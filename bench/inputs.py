@@ -1,4 +1,4 @@
-"""Tokens for a case: gaussian noise, patches of real photographs, or tokens that load a sparse router unevenly.
+"""Tokens for a layer: gaussian noise, patches of real photographs, or tokens that load a sparse router unevenly.
 
 Why three: independent tokens load all experts almost equally, which no trained model does. Photographs bring correlated
 tokens; `skewed` sets the load by a law with one number. Everything is drawn from numpy's PCG64 and depends on the
@@ -115,14 +115,14 @@ def make(
         if value < least:
             raise ValueError(f"{label} must be at least {least}, got {value}")
     if name == "photo":
-        return _photo(batch_size, seq_len, d_model, _rng(seed, f"crops/{turn}"))
-    tokens = _rng(seed, f"tokens/{turn}").standard_normal((batch_size * seq_len, d_model), dtype="float32")
+        return _photo(batch_size, seq_len, d_model, rng(seed, f"crops/{turn}"))
+    tokens = rng(seed, f"tokens/{turn}").standard_normal((batch_size * seq_len, d_model), dtype="float32")
     if exponent is not None:
         tokens = _steer(tokens, router_weight, exponent, seed, turn)
     return tokens.reshape(batch_size, seq_len, d_model)
 
 
-def _rng(seed: int, stream: str) -> np.random.Generator:
+def rng(seed: int, stream: str) -> np.random.Generator:
     """One stream of random numbers for each purpose, so that a change to one leaves the others alone."""
     import numpy as np
 
@@ -142,7 +142,7 @@ def _steer(
 
     width = tokens.shape[1]
     if router_weight is None:
-        stand_in = _rng(seed, "router").standard_normal((width, min(STAND_IN_EXPERTS, width)))
+        stand_in = rng(seed, "router").standard_normal((width, min(STAND_IN_EXPERTS, width)))
         weight = stand_in / math.sqrt(width)
     else:
         weight = np.asarray(router_weight, dtype=np.float64)
@@ -154,9 +154,9 @@ def _steer(
             f"skewed input needs a router whose {experts} experts can be told apart in {width} dimensions: "
             "num_experts at most d_model, and a router_weight of full column rank"
         )
-    popularity = _rng(seed, "popularity").permutation(experts)  # rank of each expert
+    popularity = rng(seed, "popularity").permutation(experts)  # rank of each expert
     log_weight = -exponent * np.log1p(popularity)
-    inverse, noise = np.linalg.pinv(weight), _rng(seed, f"ranking/{turn}")
+    inverse, noise = np.linalg.pinv(weight), rng(seed, f"ranking/{turn}")
     moved = np.empty_like(tokens)
     for start in range(0, len(tokens), _ROWS_AT_ONCE):
         part = tokens[start : start + _ROWS_AT_ONCE].astype(np.float64)
@@ -173,11 +173,11 @@ def _photo(batch_size: int, seq_len: int, d_model: int, draw: np.random.Generato
 
     columns = math.ceil(math.sqrt(seq_len))
     rows = math.ceil(seq_len / columns)
-    embedding = _rng(_EMBEDDING_SEED, "embedding").standard_normal((PATCH * PATCH * 3, d_model), dtype=np.float32)
+    embedding = rng(_EMBEDDING_SEED, "embedding").standard_normal((PATCH * PATCH * 3, d_model), dtype=np.float32)
     embedding /= math.sqrt(PATCH * PATCH * 3)
     tokens = np.empty((batch_size, seq_len, d_model), dtype=np.float32)
     for sequence in tokens:
-        pixels = _crop(draw, rows, columns)
+        pixels = crop(draw, rows, columns)
         # (rows * 16, columns * 16, 3) -> (rows * columns, 16 * 16 * 3), patches in raster order
         patches = pixels.reshape(rows, PATCH, columns, PATCH, 3).swapaxes(1, 2).reshape(rows * columns, -1)
         sequence[:] = _layer_norm(patches[:seq_len] @ embedding)
@@ -191,8 +191,11 @@ def _layer_norm(x: Tokens) -> Tokens:
     return normed
 
 
-def _crop(draw: np.random.Generator, rows: int, columns: int) -> Tokens:
-    """A random photograph, place, size and side, resized to rows x columns patches, each channel about N(0, 1)."""
+def crop(draw: np.random.Generator, rows: int, columns: int, *, patch: int = PATCH) -> Tokens:
+    """A random photograph, place, size and side, resized to rows x columns patches, each channel about N(0, 1).
+
+    Height, width and channels, in this order; `patch` is the side of a patch in pixels.
+    """
     import numpy as np
     from PIL import Image
 
@@ -203,7 +206,7 @@ def _crop(draw: np.random.Generator, rows: int, columns: int) -> Tokens:
     left = draw.uniform(0, image.width - side * columns)
     top = draw.uniform(0, image.height - side * rows)
     box = (left, top, min(left + side * columns, image.width), min(top + side * rows, image.height))
-    resized = image.resize((columns * PATCH, rows * PATCH), Image.Resampling.BICUBIC, box=box)
+    resized = image.resize((columns * patch, rows * patch), Image.Resampling.BICUBIC, box=box)
     values = (np.asarray(resized, dtype=np.float32) - mean) / deviation
     return values[:, ::-1] if draw.random() < 0.5 else values
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench import grid as grids
 from bench import inputs, layers
-from bench.axes import AXES, AxisValue, show_value
+from bench.axes import AXES, AxisValue, label, show_value
 from bench.errors import InputError, unknown
 from bench.records import INSPECTION, Case, Planned, Task
 
@@ -85,16 +86,18 @@ def make(
     remarks: dict[str, None] = {}
     for sweep in grid.sweeps:
         sweep_layers = _layers_of(sweep)
-        _refuse_foreign_axes(sweep, sweep_layers)
+        own = {name: values for name, values in overrides.items() if name not in sweep.axes}
+        _refuse_foreign_axes(sweep, [(layer, _rows(layer, sweep, grid, own)) for layer in sweep_layers])
         for known in sweep_layers:
             for layer in (known, *(extra for like, extra in extra_layers if like == known.name)):
                 if wanted_layers is not None and layer.name not in wanted_layers:
                     continue
-                used.append(layer)
-                narrowed = _for_layer(sweep, grid, layer, overrides, remarks)
-                for point in grids.expand(narrowed) if narrowed else ():
-                    planned = _planned(layer, point, devices, sweep.where)
-                    found.setdefault(planned.case.id, planned)
+                for row in _rows(layer, sweep, grid, overrides):
+                    used.append(row)
+                    narrowed = _for_layer(sweep, grid, row, overrides, remarks)
+                    for point in grids.expand(narrowed) if narrowed else ():
+                        planned = _planned(row, point, devices, sweep.where)
+                        found.setdefault(planned.case.id, planned)
     _check_used(grid, wanted_layers, used, overrides)
     _check_extra(grid, extra_layers)
     if not found:
@@ -127,15 +130,15 @@ def _for_layer(
     remarks: dict[str, None],
 ) -> Sweep | None:
     """Returns the sweep as one layer sees it, or None where an override leaves the layer out."""
-    merged = {name: _values(name, sweep, grid, layer, overrides) for name in layer.takes}
+    merged = {name: _values(name, sweep, grid, layer, overrides) for name in layer.of_case}
     if "backend" in overrides or "backend" in merged:
         asked = [str(backend) for backend in merged.get("backend", overrides.get("backend", ()))]
         has = [backend for backend in asked if backend in layer.backends]
         lacks = [backend for backend in asked if backend not in layer.backends]
         if lacks and "backend" not in overrides:
-            raise InputError(f"{sweep.where}: layer {layer.name}: {unknown('backend', lacks[0], layer.backends)}")
+            raise InputError(f"{sweep.where}: layer {_called(layer)}: {unknown('backend', lacks[0], layer.backends)}")
         if not has:
-            remarks[f"layer {layer.name} has no backend {', '.join(lacks)} and is left out"] = None
+            remarks[f"layer {_called(layer)} has no backend {', '.join(lacks)} and is left out"] = None
             return None
         merged["backend"] = tuple(has)
     order = [name for name in sweep.axes if name in merged] + [name for name in merged if name not in sweep.axes]
@@ -148,8 +151,8 @@ def _values(
     name: str, sweep: Sweep, grid: Grid, layer: Layer, overrides: Mapping[str, tuple[GridValue, ...]]
 ) -> tuple[GridValue, ...]:
     """Returns the values of one axis for a layer: the override, else the sweep's, else a default."""
-    if name == "layer":
-        return (layer.name,)
+    if name in layer.fixed:
+        return (layer.fixed[name],)
     if name in overrides:
         return overrides[name]
     if name in sweep.axes:
@@ -172,16 +175,37 @@ def _layers_of(sweep: Sweep) -> list[Layer]:
         raise InputError(f"{sweep.where}: {error}") from None
 
 
-def _refuse_foreign_axes(sweep: Sweep, named: Sequence[Layer]) -> None:
-    """Refuses axes that a layer does not take, and excluded ones that no layer takes: they would be ignored."""
-    for layer in named:
+def _rows(layer: Layer, sweep: Sweep, grid: Grid, overrides: Mapping[str, tuple[GridValue, ...]]) -> list[Layer]:
+    """Returns the rows of a layer that a sweep asks for: the parts that its values choose, or the layer itself."""
+    for name in layer.chosen_by:
+        if any(name in group for group in sweep.zipped):
+            raise InputError(f"{sweep.where}: zip cannot walk {name}: write one [[sweep]] for each value")
+    values = [_values(name, sweep, grid, layer, overrides) for name in layer.chosen_by]
+    points = (dict(zip(layer.chosen_by, point, strict=True)) for point in itertools.product(*values))
+    return [layer.part(point) for point in points]
+
+
+def _called(layer: Layer) -> str:
+    """Returns a layer's name, with the values that choose a part."""
+    chosen = label(layer.chosen, tuple(layer.chosen))
+    return f"{layer.name} with {chosen}" if chosen else layer.name
+
+
+def _refuse_foreign_axes(sweep: Sweep, named: Sequence[tuple[Layer, Sequence[Layer]]]) -> None:
+    """Refuses axes that no row of a layer takes, and excluded ones that none of any has: they would be ignored."""
+    for layer, rows in named:
         for name in sweep.axes:
-            if name not in layer.takes:
-                takes = ", ".join(layer.takes)
-                raise InputError(f"{sweep.where}: layer {layer.name} does not take the axis {name} (it takes: {takes})")
+            if any(name in row.takes for row in rows):
+                continue
+            if any(name in row.implied for row in rows):
+                by = " and ".join(layer.chosen_by)
+                raise InputError(f"{sweep.where}: layer {layer.name} does not take the axis {name}: {by} decide it")
+            called = _called(rows[0] if len(rows) == 1 else layer)
+            takes = ", ".join(dict.fromkeys(name for row in rows for name in row.takes))
+            raise InputError(f"{sweep.where}: layer {called} does not take the axis {name} (it takes: {takes})")
     for name in (name for rule in sweep.exclude for name in rule):
-        if not any(name in layer.takes for layer in named):
-            own = ", ".join(layer.name for layer in named)
+        if not any(name in row.of_case for _, rows in named for row in rows):
+            own = ", ".join(layer.name for layer, _ in named)
             raise InputError(f"{sweep.where}: exclude: the axis {name} is taken by no layer of this sweep ({own})")
 
 

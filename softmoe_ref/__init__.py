@@ -1,6 +1,7 @@
 """Reference Mixture-of-Experts layers: slow enough to read, fast enough to be a fair baseline.
 
 Every layer maps tokens (B, M, D) to (B, M, D) and is a `MoE`: a router that decides, a stack of experts that computes.
+A model holds layers in its blocks, and maps images to logits.
 
 The one legend of shape letters, used as suffixes of local tensors (`logits_BMEP`) and in einsum strings:
 
@@ -8,18 +9,20 @@ The one legend of shape letters, used as suffixes of local tensors (`logits_BMEP
     M tokens of a sequence       P slots per expert, or capacity      T all tokens, B * M
     D d_model                    S slots of a sequence, E * P         G groups of tokens that are routed together
     F d_ff                       K top_k                              N tokens of a group, T / G
-    H heads (PEER)               Q sub-keys of a half, sqrt(E)        C width of a sub-key
-    A neurons of a token, H * K
+    H heads                      U numbers of a head, D / H           C classes; width of a sub-key (PEER)
+    Q sub-keys of a half (PEER)  A neurons of a token, H * K (PEER)
 """
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from torch import nn
 
 from softmoe_ref import (
     ablations,
+    arguments,
     balanced_assignment,
     deepseek,
     dense,
@@ -34,6 +37,7 @@ from softmoe_ref import (
     soft,
     switch,
     token_choice,
+    vit,
     vmoe,
 )
 from softmoe_ref.experts import Experts as Experts
@@ -44,8 +48,10 @@ from softmoe_ref.routing import Assignments as Assignments
 from softmoe_ref.routing import Decision as Decision
 from softmoe_ref.routing import Weights as Weights
 from softmoe_ref.routing import capacity as capacity
+from softmoe_ref.vit import ViT as ViT
 
 __all__ = [
+    "MODELS",
     "TABLE",
     "Assignments",
     "Decision",
@@ -53,6 +59,7 @@ __all__ = [
     "MoE",
     "SortedRows",
     "Truth",
+    "ViT",
     "Weights",
     "ablations",
     "balanced_assignment",
@@ -71,6 +78,7 @@ __all__ = [
     "soft",
     "switch",
     "token_choice",
+    "vit",
     "vmoe",
 ]
 
@@ -98,24 +106,48 @@ TABLE: Final[Mapping[str, Callable[..., MoE]]] = {
 }
 
 
-def build(name: str, **axes: object) -> nn.Module:
-    """Return the layer `name`, its weights drawn from torch's global generator.
+MODELS: Final[Mapping[str, Callable[..., nn.Module]]] = {"vit": vit.vit}
+
+
+def build(layer: str, **axes: object) -> nn.Module:
+    """Return the layer or model of that name, its weights drawn from torch's global generator.
 
     Args:
-        name: a key of `TABLE`.
-        **axes: the keywords of that layer's factory, for example `d_model`, `d_ff`, `num_experts`.
+        layer: a key of `TABLE` or of `MODELS`.
+        **axes: the keywords of that factory, for example `d_model`, `d_ff`, `num_experts`. A model takes a key of
+            `TABLE` as `moe` ("dense" by default), and whatever it does not name itself goes to that layer.
 
     Raises:
         ValueError: for an unknown name, or an axis whose value the layer cannot take.
         TypeError: for a keyword that the layer does not know, or one that it needs and did not get.
     """
-    if name not in TABLE:
-        raise ValueError(f"unknown layer {name!r}; allowed: {', '.join(TABLE)}")
-    parameters = inspect.signature(TABLE[name]).parameters
+    if layer in MODELS:
+        return _build_model(layer, axes)
+    if layer not in TABLE:
+        raise ValueError(f"unknown layer {layer!r}; allowed: {', '.join((*TABLE, *MODELS))}")
+    parameters = inspect.signature(TABLE[layer]).parameters
+    _check(layer, parameters, axes)
+    return TABLE[layer](**axes)
+
+
+def _build_model(model: str, axes: Mapping[str, object]) -> nn.Module:
+    """Return a model; the sizes of its layers, which it knows itself, are no keywords of it."""
+    named = inspect.signature(MODELS[model]).parameters
+    moe = axes.get("moe", "dense")
+    arguments.one_of("moe", moe, TABLE)
+    layer = TABLE[str(moe)]
+    of_layer = {n: p for n, p in inspect.signature(layer).parameters.items() if n not in ("d_model", "d_ff", *named)}
+    _check(f"{model} with moe={moe}", {**named, **of_layer}, axes)
+    own = {name: value for name, value in axes.items() if name in named}
+    passed_on = {name: value for name, value in axes.items() if name in of_layer}
+    return MODELS[model](**{**own, "moe": partial(layer, **passed_on)})
+
+
+def _check(name: str, parameters: Mapping[str, inspect.Parameter], axes: Mapping[str, object]) -> None:
+    """Raise TypeError unless the axes are keywords of the layer and all that it needs are there."""
     unknown = [axis for axis in axes if axis not in parameters]
     if unknown:
         raise TypeError(f"layer {name!r} takes no {', '.join(unknown)}; allowed: {', '.join(parameters)}")
     missing = [axis for axis, p in parameters.items() if p.default is p.empty and axis not in axes]
     if missing:
         raise TypeError(f"layer {name!r} needs {', '.join(missing)}; got: {', '.join(axes) or 'nothing'}")
-    return TABLE[name](**axes)

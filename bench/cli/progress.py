@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bench.run import Progress
 
-CASE_AXES = ("num_experts", "slots_per_expert", "top_k", "batch_size", "mode")
+CASE_AXES = ("variant", "moe", "num_experts", "slots_per_expert", "top_k", "batch_size", "mode")
 
 
 class _Pace:

@@ -26,6 +26,8 @@ class Cost:
         executed_flops: products that the backend computes, padding and one-hot products included; None where the data
             decides or the backend is not known here.
         one_sided_flops: the part of executed_flops with an operand that takes no gradient (the one-hot dispatch mask).
+        leaf_flops: the part of both with an input that takes no gradient (the images).
+        repeated_flops: the part of executed_flops that the backward pass computes once more (the logits of attention).
         output_bytes: size of the layer's output y.
         min_bytes: memory traffic when every operand is read or written once, see `soft`.
         mode: what one call is; `for_mode` changes it.
@@ -36,6 +38,8 @@ class Cost:
     useful_flops: int | None
     executed_flops: int | None
     one_sided_flops: int = 0
+    leaf_flops: int = 0
+    repeated_flops: int = 0
     output_bytes: int
     min_bytes: int | None
     mode: str = "forward"
@@ -46,8 +50,9 @@ def for_mode(cost: Cost, mode: str) -> Cost:
 
     Backward computes the gradients of parameters and input, so each product costs twice its forward: 3 times in all
     (Kaplan et al. 2020, arXiv:2001.08361, section 2.1). The one-hot dispatch mask takes no gradient, so that product
-    costs its forward once more only (the paper's training costs fit 1 + 1 forward, 1 + 2 backward). The optimiser of
-    train_step has no matrix product; its traffic depends on the optimiser, so min_bytes is None there.
+    costs its forward once more only (the paper's training costs fit 1 + 1 forward, 1 + 2 backward), and so does the
+    product that embeds images. The optimiser of train_step has no matrix product; its traffic depends on the optimiser,
+    so min_bytes is None there.
 
     Bytes of forward_backward, each once: parameters, x and everything between are read or written going forward, read
     going back, and their gradients written; y is written, its gradient read.
@@ -58,11 +63,12 @@ def for_mode(cost: Cost, mode: str) -> Cost:
         return cost
     if mode not in {"forward_backward", "train_step"}:
         raise ValueError(f"mode must be forward, forward_backward or train_step, got {mode!r}")
+    once_more = cost.repeated_flops - cost.one_sided_flops - cost.leaf_flops
     traffic = None if cost.min_bytes is None or mode == "train_step" else 3 * cost.min_bytes - cost.output_bytes
     return replace(
         cost,
-        useful_flops=None if cost.useful_flops is None else 3 * cost.useful_flops,
-        executed_flops=None if cost.executed_flops is None else 3 * cost.executed_flops - cost.one_sided_flops,
+        useful_flops=None if cost.useful_flops is None else 3 * cost.useful_flops - cost.leaf_flops,
+        executed_flops=None if cost.executed_flops is None else 3 * cost.executed_flops + once_more,
         min_bytes=traffic,
         mode=mode,
     )

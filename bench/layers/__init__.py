@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bench import costs
 from bench.axes import AXES, COMMON
 from bench.errors import InputError, unknown
-from bench.layers import controls, dropless, named, soft, sparse
+from bench.layers import controls, dropless, named, soft, sparse, vit
 from bench.layers.layer import ORACLE as ORACLE
 from bench.layers.layer import TARGET as TARGET
 from bench.layers.layer import Layer as Layer
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from bench.axes import AxisValue
     from bench.costs import Cost
 
-TABLE: dict[str, Layer] = {
-    layer.name: layer for layer in (*soft.ROWS, *controls.ROWS, *sparse.ROWS, *named.ROWS, *dropless.ROWS)
-}
+ROWS = (*soft.ROWS, *controls.ROWS, *sparse.ROWS, *named.ROWS, *dropless.ROWS)
+"""The layers that map tokens to tokens."""
+
+TABLE: dict[str, Layer] = {layer.name: layer for layer in (*ROWS, vit.of(ROWS))}
 
 
 def find(name: str) -> Layer:
@@ -45,28 +46,38 @@ def outside(target: str, *, like: str) -> Layer:
     """Returns a layer from outside, called with the axes of a layer of the table.
 
     Raises:
-        InputError: the target has another form, or `like` is not in the table.
+        InputError: the target has another form, `like` is not in the table, or nothing from outside can be like it.
     """
     if not TARGET.fullmatch(target):
         raise InputError(f"layer '{target}' is no import target: write package.module:factory")
     if like not in TABLE:
         raise InputError(unknown("layer", like, TABLE))
     model = TABLE[like]
+    if model.parts:
+        alone = ", ".join(layer.name for layer in TABLE.values() if not layer.parts)
+        raise InputError(f"layer '{target}' cannot be measured beside {like}, only beside one of {alone}")
     return Layer(target, target, target, model.axes, (), None, None, model.impossible)
 
 
 def of_case(axes: Mapping[str, AxisValue]) -> Layer:
     """Returns the layer of a case; one from outside takes the axes that the case has, whatever layer it is like."""
     name = str(axes["layer"])
-    if name in TABLE:
-        return TABLE[name]
+    row = known(axes)
+    if row is not None:
+        return row
     own = tuple(axis for axis in AXES if axis in axes and axis not in ("layer", *COMMON))
     return replace(outside(name, like="soft"), axes=own, impossible=Layer.impossible)
 
 
+def known(axes: Mapping[str, AxisValue]) -> Layer | None:
+    """Returns the row of the table that a case belongs to, None for a layer from outside."""
+    layer = TABLE.get(str(axes["layer"]))
+    return None if layer is None else layer.part(axes)
+
+
 def cost(axes: Mapping[str, AxisValue]) -> Cost | None:
     """Returns parameters, FLOPs and bytes of one call of a case in its mode, None for a layer from outside."""
-    layer = TABLE.get(str(axes["layer"]))
+    layer = known(axes)
     if layer is None or layer.cost is None:
         return None
     return costs.for_mode(layer.cost(axes), str(axes["mode"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.axes import COMMON
@@ -27,6 +27,11 @@ class Layer:
     `axes` are those it takes beside the common ones; the first of `backends` is the default; `cost` gives parameters,
     FLOPs and bytes of one forward call, None for a layer from outside, and so is `oracle`, the float64 truth;
     `impossible` says why a case has no meaning.
+
+    A layer whose axes depend on the values of some of them consists of `parts`, one for each combination. In a part
+    `chosen` are those axes with their values, and `implied` are common axes that follow from them, which a grid cannot
+    set. `given` are the axes beside its own that the target is called with. A layer with `parts` is never measured
+    itself: one of them is.
     """
 
     name: str
@@ -37,15 +42,40 @@ class Layer:
     cost: Callable[[Mapping[str, AxisValue]], Cost] | None = None
     oracle: str | None = None
     impossible: Callable[[Mapping[str, AxisValue]], str | None] = lambda _axes: None
+    chosen: Mapping[str, AxisValue] = field(default_factory=dict)
+    implied: Mapping[str, AxisValue] = field(default_factory=dict)
+    given: tuple[str, ...] = ("d_model", "d_ff")
+    parts: tuple[Layer, ...] = ()
 
     @property
-    def takes(self) -> tuple[str, ...]:
+    def of_case(self) -> tuple[str, ...]:
         """Every axis of a case of this layer."""
         backend = ("backend",) if self.backends else ()
         return ("layer", *backend, *self.axes, *COMMON)
 
     @property
+    def takes(self) -> tuple[str, ...]:
+        """The axes that a grid may set."""
+        implied = {name for row in (self, *self.parts) for name in row.implied}
+        return tuple(name for name in self.of_case if name not in implied)
+
+    @property
     def keywords(self) -> tuple[str, ...]:
         """The axes with which `target` is called."""
         backend = ("backend",) if self.backends else ()
-        return ("d_model", "d_ff", *backend, *self.axes)
+        return (*self.given, *backend, *self.axes)
+
+    @property
+    def fixed(self) -> Mapping[str, AxisValue]:
+        """The axes that have the same value in all its cases."""
+        return {"layer": self.name, **self.chosen, **self.implied}
+
+    @property
+    def chosen_by(self) -> tuple[str, ...]:
+        """The axes whose values choose among the parts."""
+        return tuple(self.parts[0].chosen) if self.parts else ()
+
+    def part(self, axes: Mapping[str, object]) -> Layer:
+        """Returns the part that some axes choose, or the layer itself where none is called so."""
+        wanted = {name: axes[name] for name in self.chosen_by}
+        return next((part for part in self.parts if part.chosen == wanted), self)

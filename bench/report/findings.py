@@ -16,6 +16,7 @@ from bench.stats import paired_ratio_interval
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.axes import AxisValue
     from bench.report.view import Entry, View
     from bench.stats import Interval
 
@@ -105,9 +106,9 @@ def _of_workload(entries: Sequence[Entry]) -> list[str]:
     others = [entry for entry in entries if entry is not first]
     sentences = [_fastest(first, others)]
     by_role = {
-        "soft": [entry for entry in entries if entry.case["layer"] == "soft"],
-        "dense": [entry for entry in entries if entry.case["layer"] == "dense"],
-        "sparse": [e for e in entries if e.case["layer"] in layers.TABLE and e.case["layer"] not in {"soft", "dense"}],
+        "soft": [entry for entry in entries if _role(entry) == "soft"],
+        "dense": [entry for entry in entries if _role(entry) == "dense"],
+        "sparse": [e for e in entries if layers.known(e.case) is not None and _role(e) not in {"soft", "dense"}],
     }
     if by_role["soft"]:
         soft = best(by_role["soft"])
@@ -117,6 +118,11 @@ def _of_workload(entries: Sequence[Entry]) -> list[str]:
             if by_role[role]
         ]
     return sentences
+
+
+def _role(entry: Entry) -> AxisValue:
+    """Returns the layer's name; of a model, that of the layer in its blocks."""
+    return entry.case.get("moe", entry.case["layer"])
 
 
 def _fastest(first: Entry, others: Sequence[Entry]) -> str:

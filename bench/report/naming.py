@@ -41,6 +41,7 @@ AXES = {
 AXIS_UNITS = {"batch_size": "sequences", "seq_len": "tokens", "group_size": "tokens"}
 
 PHRASES = {
+    "variant": "ViT {}",
     "num_experts": "{} experts",
     "slots_per_expert": "{} slots per expert",
     "top_k": "top-{}",
@@ -126,21 +127,21 @@ def phrase(name: str, value: AxisValue) -> str:
     return plain(PHRASES.get(name, f"{axis(name)} {{}}").format(show_value(value)))
 
 
-def layer(name: object) -> str:
-    """Returns a layer's title; one from outside is called by its import target."""
-    known = layers.TABLE.get(str(name))
-    return plain(str(name)) if known is None else known.title
+def layer(case: Mapping[str, AxisValue]) -> str:
+    """Returns the title of a case's layer; one from outside is called by its import target."""
+    known = layers.known(case)
+    return plain(str(case["layer"])) if known is None else known.title
 
 
 def kind(case: Mapping[str, AxisValue]) -> str:
     """Returns layer and backend, which always go together: another backend is another figure."""
-    title = layer(case["layer"])
+    title = layer(case)
     return f"{title} · {case['backend']}" if case.get("backend") else title
 
 
 def is_workload(name: str) -> bool:
     """Whether an axis belongs to the work that is asked for, not to the design of a layer."""
-    return name in COMMON
+    return name in COMMON or name == "variant"
 
 
 def words(case: Mapping[str, AxisValue], names: Sequence[str]) -> str:

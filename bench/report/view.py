@@ -71,6 +71,11 @@ class Entry:
         return self.result.case
 
     @property
+    def layer(self) -> str:
+        """The layer's title."""
+        return naming.layer(self.case)
+
+    @property
     def ok(self) -> bool:
         """Whether the case ended well; figures of one that did not are kept, but not ranked."""
         return self.result.status is Status.OK
@@ -123,8 +128,9 @@ def of(runs: Sequence[RunResults]) -> View:
     cases = [result.case for found in runs for result in found.cases]
     by_layer: dict[str, list[Mapping[str, AxisValue]]] = {}
     for case in cases:
-        by_layer.setdefault(str(case["layer"]), []).append(case)
-    workload = [name for name in varying(cases) if naming.is_workload(name)]
+        by_layer.setdefault(naming.layer(case), []).append(case)
+    asked = {name for case in cases for name in case if naming.is_workload(name)}
+    workload = order_axes([name for name in asked if len({case.get(name) for case in cases}) > 1])
     own = {name: tuple(_own(group)) for name, group in by_layer.items()}
     several = len(runs) > 1
     entries = [
@@ -133,7 +139,7 @@ def of(runs: Sequence[RunResults]) -> View:
             number=number,
             result=result,
             kind=naming.kind(result.case),
-            design=naming.words(result.case, own[str(result.case["layer"])]),
+            design=naming.words(result.case, own[naming.layer(result.case)]),
             workload=naming.words(result.case, workload),
             run_name=name if several else "",
         )

@@ -14,19 +14,21 @@ from bench.records import Flag
 from bench.worker.finding import Finding, one
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.records import Task
     from bench.worker.subject import Subject
 
 ELEMENTWISE = """
 abs add all amax any arange argmax argsort as_strided bincount bitwise_and bitwise_not bitwise_or broadcast_to
 bucketize cat ceil chunk clamp clamp_min clone copy count_nonzero cumsum detach diff div embedding empty empty_like eq
-eye exp expand expand_as fill flatten floor_divide full full_like gather ge gelu gt index index_add index_copy
+exp expand expand_as eye fill flatten floor_divide full full_like gather ge gelu gt index index_add index_copy
 index_fill index_put index_select item le linalg_vector_norm log logical_and lt masked_fill max maximum mean min mT
-mul ne neg new_empty new_full new_zeros nonzero nonzero_numpy numel one_hot ones ones_like pad permute pow reciprocal
-relu repeat repeat_interleave reshape resize resolve_conj round rsqrt rsub scatter scatter_add scatter_reduce
-searchsorted select sigmoid silu slice softmax sort split split_with_sizes sqrt square squeeze stack std sub sum t
-take_along_dim to to_copy topk transpose tril triu unbind unflatten unsqueeze var view view_as where zero zeros
-zeros_like
+mul ne neg new_empty new_full new_zeros nonzero nonzero_numpy numel numpy_T one_hot ones ones_like pad permute pow
+reciprocal relu repeat repeat_interleave reshape resize resolve_conj round rsqrt rsub scatter scatter_add
+scatter_reduce searchsorted select sigmoid silu slice softmax sort split split_with_sizes sqrt square squeeze stack
+std sub sum t take_along_dim to to_copy topk transpose tril triu unbind unflatten unsqueeze var view view_as where
+zero zeros zeros_like
 """
 NEGLIGIBLE = frozenset(ELEMENTWISE.split())
 """Operations of torch without matrix products, in-place forms alike; the formulas leave them out too."""
@@ -83,8 +85,24 @@ def _bag_outer(grad: Any, indices: Any, *_args: object, **_kwargs: object) -> in
     return _bag(grad, indices)
 
 
+def _attention_forward(
+    query: Sequence[int], key: Sequence[int], *_args: object, out_val: object = None, **_kwargs: object
+) -> int:
+    """Returns FLOPs of attention from the shapes (B, H, M, U): the logits, and the mixture of the values."""
+    del out_val
+    return 4 * math.prod(query) * key[-2]
+
+
+def _attention_backward(
+    _grad: object, query: Sequence[int], key: Sequence[int], *_args: object, out_val: object = None, **_kwargs: object
+) -> int:
+    """Returns FLOPs of its gradient: the logits once more, and two products for each of the two going forward."""
+    del out_val
+    return 10 * math.prod(query) * key[-2]
+
+
 def _torch(subject: Subject) -> int:
-    """Returns FLOPs by torch's counter, taught the grouped product and the products of looked-up rows."""
+    """Returns FLOPs by torch's counter, taught grouped products, looked-up rows and attention on a CPU."""
     aten = torch.ops.aten
     taught: dict[Any, Any] = {  # the operators' public names in torch 2.13 begin so
         aten._grouped_mm: _grouped_product,  # noqa: SLF001
@@ -93,6 +111,8 @@ def _torch(subject: Subject) -> int:
         aten._embedding_bag_per_sample_weights_backward: _bag_dots,  # noqa: SLF001
         aten._embedding_bag_backward: _bag_outer,  # noqa: SLF001
         aten._embedding_bag_dense_backward: _bag_outer,  # noqa: SLF001
+        aten._scaled_dot_product_flash_attention_for_cpu: _attention_forward,  # noqa: SLF001
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,  # noqa: SLF001
     }
     with FlopCounterMode(display=False, custom_mapping=taught) as counter:
         subject.call(0)
@@ -157,8 +177,13 @@ def _looked_up_dots(inputs: list[Any], _outputs: list[Any]) -> Counter[str]:
     return Counter(embedding_bag=math.prod(_shape(inputs[2])) * _shape(inputs[1])[-1])
 
 
-def _free(_inputs: list[Any], _outputs: list[Any]) -> Counter[str]:
-    """Counts nothing, where fvcore has a formula of its own: it looks at what it ignores only after those."""
+def _attention(inputs: list[Any], _outputs: list[Any]) -> Counter[str]:
+    """Counts attention over (B, H, M, U), which fvcore does not know."""
+    return Counter(attention=2 * math.prod(_shape(inputs[0])) * _shape(inputs[1])[-2])
+
+
+def _no_product(_inputs: list[Any], _outputs: list[Any]) -> Counter[str]:
+    """Counts nothing, as the formulas do; fvcore has a handle of its own, which `None` would not take away."""
     return Counter()
 
 
@@ -167,6 +192,7 @@ HANDLES = {
     "aten::baddbmm": _baddbmm,
     "aten::embedding_bag": _looked_up,
     "aten::_embedding_bag_per_sample_weights_backward": _looked_up_dots,
-    "aten::layer_norm": _free,
+    "aten::scaled_dot_product_attention": _attention,
+    "aten::layer_norm": _no_product,
 }
-"""What fvcore is taught; elementwise layer_norm is left out, as in the formulas."""
+"""What fvcore is taught."""

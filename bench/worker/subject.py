@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bench import inputs
+from bench import costs, images, inputs
 from bench.axes import AXES
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class UnsupportedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Subject:
-    """A layer, the batches it is called with, and the gradient that comes back from above."""
+    """A layer or model, the batches it is called with, and the gradient that comes back from above."""
 
     layer: torch.nn.Module
     batches: tuple[torch.Tensor, ...]
@@ -43,14 +43,14 @@ class Subject:
 
     def call(self, turn: int) -> torch.Tensor:
         """Runs the layer once on the batch whose turn it is, with the backward pass if the mode has one."""
-        x_BMD = self.batches[turn % len(self.batches)]
+        x = self.batches[turn % len(self.batches)]
         if self.mode == "forward":
             with torch.inference_mode():
-                output: torch.Tensor = self.layer(x_BMD)
+                output: torch.Tensor = self.layer(x)
             return output
-        output = self.layer(x_BMD)
+        output = self.layer(x)
         output.backward(self.cotangent)  # type: ignore[no-untyped-call]
-        for leaf in (x_BMD, *self.layer.parameters()):
+        for leaf in (x, *self.layer.parameters()):
             leaf.grad = None
         return output.detach()
 
@@ -79,17 +79,38 @@ def build(task: Task) -> Subject:
     dtype: torch.dtype = getattr(torch, str(case["dtype"]))
     forward_only = case["mode"] == "forward"
     layer = layer.to(device=device, dtype=dtype).train(not forward_only)
+    of_images = "variant" in case
     batches = tuple(
-        tokens(case, layer, turn).to(device=device, dtype=dtype).requires_grad_(not forward_only)
+        (pictures(case, turn) if of_images else tokens(case, layer, turn)).to(device=device, dtype=dtype)
         for turn in range(ROTATION)
     )
-    cotangent = torch.randn(batches[0].shape, generator=torch.Generator().manual_seed(1)).to(batches[0])
-    subject = Subject(layer, batches, cotangent.detach(), device, str(case["mode"]), case["cache"] == "cold")
     with torch.no_grad():
         shape = tuple(layer(batches[0]).shape)
-    if shape != tuple(batches[0].shape):
-        raise ValueError(f"{task.target} maps {tuple(batches[0].shape)} to {shape}, expected the same shape")
-    return subject
+    _check_shape(task.target, tuple(batches[0].shape), shape)
+    for batch in batches:
+        batch.requires_grad_(not forward_only and not of_images)  # nobody asks for the gradient of a photograph
+    cotangent = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(batches[0])
+    return Subject(layer, batches, cotangent.detach(), device, str(case["mode"]), case["cache"] == "cold")
+
+
+def _check_shape(target: str, given: tuple[int, ...], returned: tuple[int, ...]) -> None:
+    """Raises ValueError unless tokens became tokens, or images one row of logits each."""
+    if len(given) == 4 and (len(returned) != 2 or returned[0] != given[0]):
+        raise ValueError(f"{target} maps images {given} to {returned}, expected ({given[0]}, classes)")
+    if len(given) == 3 and returned != given:
+        raise ValueError(f"{target} maps {given} to {returned}, expected the same shape")
+
+
+def pictures(case: Mapping[str, AxisValue], turn: int) -> torch.Tensor:
+    """Returns a batch of images (B, 3, pixels, pixels), float32 on the CPU; another one for each turn."""
+    array = images.make(
+        str(case["input"]),
+        batch_size=int(case["batch_size"] or 0),
+        image_size=costs.VARIANTS[str(case["variant"])].image_size,
+        seed=int(case["seed"] or 0),
+        turn=turn,
+    )
+    return torch.from_numpy(array)
 
 
 def tokens(case: Mapping[str, AxisValue], layer: torch.nn.Module, turn: int) -> torch.Tensor:

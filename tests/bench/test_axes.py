@@ -122,7 +122,7 @@ def test_the_least_of_whole_numbers(names: str, least: int) -> None:
 
 def test_every_axis_belongs_to_a_layer_and_common_ones_to_all() -> None:
     assert {name for layer in TABLE.values() for name in layer.takes} == set(AXES)
-    assert all(set(COMMON) <= set(layer.takes) for layer in TABLE.values())
+    assert all(set(COMMON) <= set(layer.of_case) for layer in TABLE.values())
 
 
 def test_defaults_that_cases_in_stores_rely_on() -> None:

@@ -127,7 +127,7 @@ def test_a_file_that_cannot_be_used(content: dict[str, Any], text: str) -> None:
 def test_an_unknown_default_is_named_with_its_nearest() -> None:
     text = complaint({"defaults": {"d_modle": 8}, "sweep": [SOFT]})
     assert text.startswith(
-        "g.toml: [defaults]: unknown axis 'd_modle'; did you mean d_model? (allowed: layer, backend, "
+        "g.toml: [defaults]: unknown axis 'd_modle'; did you mean d_model? (allowed: layer, variant, moe, backend, "
     )
 
 
@@ -180,7 +180,7 @@ def test_a_sweep_that_cannot_be_used(changes: dict[str, Any], text: str) -> None
 def test_an_unknown_axis_is_named_with_its_nearest() -> None:
     text = in_sweep(num_expert=8)
     assert text.startswith(
-        "unknown axis 'num_expert'; did you mean num_experts? (allowed: layer, backend, num_experts, "
+        "unknown axis 'num_expert'; did you mean num_experts? (allowed: layer, variant, moe, backend, num_experts, "
     )
     assert in_sweep(exclude=[{"num_expert": 8}]).startswith("exclude: unknown axis 'num_expert'; did you mean num_e")
 

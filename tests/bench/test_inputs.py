@@ -105,11 +105,11 @@ def test_neighbouring_patches_resemble_each_other_in_both_directions() -> None:
 def test_patches_come_in_raster_order_and_the_rest_of_the_grid_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = np.random.default_rng(0).standard_normal((2 * 16, 3 * 16, 3), dtype=np.float32)
     sizes = {"batch_size": 1, "d_model": 12, "seed": 0}
-    monkeypatch.setattr(inputs, "_crop", lambda *_: picture)
+    monkeypatch.setattr(inputs, "crop", lambda *_: picture)
     five = make("photo", seq_len=5, **sizes)[0]
     for index, (row, column) in enumerate([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]):
         patch = picture[16 * row : 16 * row + 16, 16 * column : 16 * column + 16]
-        monkeypatch.setattr(inputs, "_crop", lambda *_, patch=patch: patch)
+        monkeypatch.setattr(inputs, "crop", lambda *_, patch=patch: patch)
         np.testing.assert_allclose(five[index], make("photo", seq_len=1, **sizes)[0, 0], atol=1e-5)
 
 
@@ -121,7 +121,7 @@ def test_every_crop_is_another_one() -> None:
 
 def test_the_embedding_does_not_change_with_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     flat = np.linspace(0, 1, 16 * 16 * 3, dtype=np.float32).reshape(16, 16, 3)
-    monkeypatch.setattr(inputs, "_crop", lambda *_: flat)
+    monkeypatch.setattr(inputs, "crop", lambda *_: flat)
     sizes = {"batch_size": 1, "seq_len": 1, "d_model": 8}
     np.testing.assert_array_equal(make("photo", seed=1, **sizes), make("photo", seed=2, **sizes))
 
@@ -129,7 +129,7 @@ def test_the_embedding_does_not_change_with_the_seed(monkeypatch: pytest.MonkeyP
 def test_a_crop_is_a_piece_of_a_photograph_in_its_own_colours() -> None:
     pixels, mean, deviation = inputs._photographs()[0]
     assert pixels.shape == (427, 640, 3)
-    values = inputs._crop(np.random.default_rng(0), 14, 14) * deviation + mean
+    values = inputs.crop(np.random.default_rng(0), 14, 14) * deviation + mean
     assert values.shape == (224, 224, 3)
     assert 30 < values.mean() < 220
 

@@ -1,6 +1,7 @@
 """The table of layers, layers from outside, and cases that have no meaning."""
 
 import ast
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ SHAPE = {"batch_size": 2, "seq_len": 12, "group_size": None}
 SPARSE = SHAPE | {"num_experts": 4, "top_k": 2, "capacity_factor": 1.0, "capacity_rounding": "round"}
 
 
-@pytest.mark.parametrize("layer", TABLE.values(), ids=lambda layer: layer.name)
+WHOLE = [layer for layer in TABLE.values() if not layer.parts]
+
+
+@pytest.mark.parametrize("layer", WHOLE, ids=lambda layer: layer.name)
 def test_a_layer_of_the_table_is_complete(layer: Layer) -> None:
     assert find(layer.name) is layer
     assert set(layer.axes) <= set(AXES) - set(COMMON) - {"layer", "backend"}
@@ -41,7 +45,7 @@ def test_import_targets_exist(target: str) -> None:
     assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-@pytest.mark.parametrize("layer", TABLE.values(), ids=lambda layer: layer.name)
+@pytest.mark.parametrize("layer", WHOLE, ids=lambda layer: layer.name)
 def test_a_factory_names_every_keyword_that_it_is_called_with(layer: Layer) -> None:
     module, _, name = layer.target.partition(":")
     tree = ast.parse(source(module))
@@ -57,10 +61,25 @@ def test_what_a_layer_takes() -> None:
     assert TABLE["dense"].takes == ("layer", "activation", *COMMON)
 
 
+def test_a_layer_in_parts_has_one_for_every_combination_of_what_chooses() -> None:
+    family = TABLE["vit"]
+    assert family.chosen_by == ("variant", "moe")
+    chosen = [tuple(part.chosen.values()) for part in family.parts]
+    assert chosen == list(itertools.product(AXES["variant"].allowed, AXES["moe"].allowed))
+    for part in family.parts:
+        own, held = set(part.axes) - {"variant", "moe"}, TABLE[str(part.chosen["moe"])]
+        assert own == set(held.axes) - {"activation"}
+        assert part.backends == held.backends
+        assert set(part.axes) <= set(family.axes)
+        assert set(part.of_case) - set(part.takes) == {"seq_len", "d_model", "d_ff"}
+        assert part.keywords == ("layer", *(("backend",) if held.backends else ()), *part.axes)
+        assert family.part({**part.chosen, "seed": 1}) is part
+
+
 # layers from outside
 
 
-@pytest.mark.parametrize("like", TABLE)
+@pytest.mark.parametrize("like", [layer.name for layer in WHOLE])
 def test_a_layer_from_outside_has_the_axes_of_its_model_and_neither_formula_nor_oracle(like: str) -> None:
     layer = outside("my.moe:Layer", like=like)
     assert (layer.name, layer.title, layer.target) == ("my.moe:Layer",) * 3
@@ -89,6 +108,15 @@ def test_a_layer_that_is_like_none_of_the_table() -> None:
     assert str(error.value) == (f"unknown layer 'sotf'; did you mean soft? (allowed: {', '.join(TABLE)})")
 
 
+def test_nothing_from_outside_stands_for_a_model() -> None:
+    with pytest.raises(InputError) as error:
+        outside("my:Layer", like="vit")
+    assert str(error.value) == (
+        "layer 'my:Layer' cannot be measured beside vit, only beside one of "
+        f"{', '.join(name for name in TABLE if name != 'vit')}"
+    )
+
+
 def test_an_unknown_layer() -> None:
     with pytest.raises(InputError) as error:
         find("expert_chioce")
@@ -98,7 +126,7 @@ def test_an_unknown_layer() -> None:
     )
 
 
-@pytest.mark.parametrize("like", TABLE)
+@pytest.mark.parametrize("like", [layer.name for layer in WHOLE])
 def test_the_layer_of_a_case_is_called_with_the_axes_of_the_case(like: str) -> None:
     case = plan.single(like, {**SHAPE_OF_EXAMPLES, **EXAMPLES[like]})
     assert of_case(case) is TABLE[like]

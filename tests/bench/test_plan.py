@@ -278,6 +278,120 @@ def test_no_case_left() -> None:
     )
 
 
+# a layer in parts: each value of `moe` brings its own axes, each variant its own sizes
+
+
+VIT = {"layer": "vit", "variant": "tiny"}
+
+
+def test_each_part_takes_the_axes_of_its_layer() -> None:
+    found = planned({**VIT, "moe": ["dense", "soft", "token_choice"], "num_experts": [4, 8], "slots_per_expert": 2})
+    assert column(found, "moe", "backend", "num_experts", "slots_per_expert", "top_k") == [
+        ("dense", None, None, None, None),
+        ("soft", "fused", 4, 2, None),
+        ("soft", "fused", 8, 2, None),
+        ("token_choice", "grouped", 4, None, 2),
+        ("token_choice", "grouped", 8, None, 2),
+    ]
+
+
+def test_sizes_follow_from_the_variant_and_others_may_follow_from_them() -> None:
+    sweep = {"layer": "vit", "variant": ["tiny", "H/14"], "moe": "soft", "num_experts": 4, "batch_size": [1, 2]}
+    found = planned({**sweep, "slots_per_expert": "seq_len // num_experts"}, defaults={"d_model": 7, "seq_len": 8})
+    assert column(found, "variant", "batch_size", "seq_len", "d_model", "d_ff", "slots_per_expert") == [
+        ("tiny", 1, 64, 192, 768, 16),
+        ("tiny", 2, 64, 192, 768, 16),
+        ("H/14", 1, 256, 1280, 5120, 64),
+        ("H/14", 2, 256, 1280, 5120, 64),
+    ]
+
+
+def test_an_override_chooses_among_the_parts() -> None:
+    sweep = {**VIT, "moe": ["dense", "soft"], "num_experts": 4, "slots_per_expert": 2}
+    assert column(planned(sweep, sets=("moe=dense",)), "moe", "num_experts") == [("dense", None)]
+    assert column(planned(sweep, sets=("variant=S/16", "moe=soft")), "moe", "d_model") == [("soft", 384)]
+    found = planned(DENSE, sweep, sets=("d_model=64",))
+    assert column(found, "layer", "d_model") == [("dense", 64), ("vit", 192), ("vit", 192)]
+    found = planned(sweep, sets=("backend=einsum",))
+    assert column(found, "moe", "backend") == [("soft", "einsum")]
+    assert found.remarks == ("layer vit with variant=tiny moe=dense has no backend einsum and is left out",)
+
+
+def test_a_rule_may_name_what_chooses_and_what_follows() -> None:
+    sweep = {**VIT, "moe": ["dense", "soft"], "num_experts": [4, 8], "slots_per_expert": 2}
+    found = planned({**sweep, "exclude": [{"moe": "soft", "num_experts": 4, "seq_len": 64}, {"moe": "dense"}]})
+    assert column(found, "moe", "num_experts") == [("soft", 8)]
+
+
+def test_a_part_has_the_skips_of_its_layer_and_those_of_images() -> None:
+    found = planned(
+        {**VIT, "moe": "token_choice", "num_experts": [1, 4], "input": ["photo", "skewed:1"], "exclude": []},
+    )
+    assert [p.skip for p in found.cases] == [
+        "top_k=2 is more than num_experts=1",
+        "input skewed:1 is made for the router of one layer; a model takes photo or gaussian",
+        None,
+        "input skewed:1 is made for the router of one layer; a model takes photo or gaussian",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "text"),
+    [
+        (
+            {**VIT, "moe": "dense", "seq_len": 64},
+            "g.toml: sweep 1: layer vit does not take the axis seq_len: variant and moe decide it",
+        ),
+        (
+            {**VIT, "moe": "dense", "num_experts": 8},
+            (
+                "g.toml: sweep 1: layer vit with variant=tiny moe=dense does not take the axis num_experts (it takes: "
+                "layer, variant, moe, batch_size, dtype, device, mode, launch, cache, input, threads, seed)"
+            ),
+        ),
+        (
+            {**VIT, "moe": ["dense", "expert_choice"], "num_experts": 8, "top_k": 1},
+            (
+                "g.toml: sweep 1: layer vit does not take the axis top_k (it takes: layer, variant, moe, batch_size, "
+                "dtype, device, mode, launch, cache, input, threads, seed, backend, num_experts, capacity_factor, "
+                "group_size, capacity_rounding)"
+            ),
+        ),
+        (
+            VIT,
+            "g.toml: sweep 1: layer vit needs moe = dense | soft | token_choice | expert_choice",
+        ),
+        (
+            {**VIT, "moe": "sotf"},
+            (
+                "g.toml: sweep 1: moe: unknown value 'sotf'; did you mean soft? (allowed: dense, soft, token_choice, "
+                "expert_choice)"
+            ),
+        ),
+        (
+            {**VIT, "moe": "soft", "num_experts": 8},
+            "g.toml: sweep 1: layer vit needs slots_per_expert = a whole number >= 1",
+        ),
+        (
+            {**VIT, "moe": ["dense", "soft"], "batch_size": [1, 2], "zip": [["moe", "batch_size"]]},
+            "g.toml: sweep 1: zip cannot walk moe: write one [[sweep]] for each value",
+        ),
+        (
+            {**VIT, "moe": "soft", "num_experts": 8, "slots_per_expert": 2, "backend": "loop"},
+            ("g.toml: sweep 1: layer vit with variant=tiny moe=soft: unknown backend 'loop' (allowed: fused, einsum)"),
+        ),
+    ],
+)
+def test_what_a_layer_in_parts_does_not_take(sweep: dict[str, Any], text: str) -> None:
+    assert complaint(sweep) == text
+
+
+def test_an_override_of_what_follows_changes_nothing() -> None:
+    text = f"--set d_model: no layer of grid g takes it here (layers that do: {takers('d_model')})"
+    assert "vit" not in takers("d_model")
+    assert complaint({**VIT, "moe": "dense"}, sets=("d_model=64",)) == text
+
+
 # exclude across layers
 
 

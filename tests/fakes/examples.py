@@ -26,3 +26,9 @@ AXES: dict[str, dict[str, object]] = {
 
 SHAPE: dict[str, object] = {"batch_size": 2, "seq_len": 64, "d_model": 32, "d_ff": 64}
 """The shape that the examples are made for."""
+
+MODELS: dict[str, dict[str, object]] = {
+    f"vit {moe}": {"variant": "tiny", "moe": moe, **AXES[moe]}
+    for moe in ("dense", "soft", "token_choice", "expert_choice")
+}
+"""Name -> axes of one small model with each layer, whose 64 tokens fit those examples."""

@@ -70,7 +70,7 @@ def _row(entry: Entry, axes: Sequence[str], *, backend: bool) -> list[str | Mark
     """Returns the cells of one case."""
     latency = entry.figure("latency")
     return [
-        naming.layer(entry.case["layer"]),
+        entry.layer,
         *([str(entry.case.get("backend") or "")] if backend else []),
         *(show_value(entry.case[name]) if name in entry.case else "" for name in axes),
         naming.value(latency),

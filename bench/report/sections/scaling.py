@@ -35,6 +35,7 @@ NUMERIC = (
     "threads",
 )
 CATEGORIES = (
+    "variant",
     "backend",
     "dtype",
     "mode",
@@ -131,14 +132,14 @@ def _worth(seen: View, placed: Sequence[Entry], name: str) -> bool:
         return True
     by_layer: dict[str, set[AxisValue]] = {}
     for entry in placed:
-        if name == "backend" or name in seen.own[str(entry.case["layer"])]:
-            by_layer.setdefault(str(entry.case["layer"]), set()).add(value(entry, name))
+        if name == "backend" or name in seen.own[entry.layer]:
+            by_layer.setdefault(entry.layer, set()).add(value(entry, name))
     return any(len(values) > 1 for values in by_layer.values())
 
 
 def _other_axes(seen: View, placed: Sequence[Entry], name: str) -> tuple[list[str], list[str]]:
     """Returns the other axes that vary: those for panels, and those that tell the series of one layer apart."""
-    layers = {str(entry.case["layer"]) for entry in placed}
+    layers = {entry.layer for entry in placed}
     replaced = {"num_experts", "slots_per_expert", "total_slots"} if name == "total_slots" else {name}
     varying = [
         axis
@@ -176,15 +177,15 @@ def _series(
     lines: dict[str, list[Entry]] = {}
     for entry in placed:
         if _fits(entry, shared, facet):
-            kind = naming.layer(entry.case["layer"]) if name == "backend" else entry.kind
+            kind = entry.layer if name == "backend" else entry.kind
             words = ", ".join(filter(None, (kind, naming.words(entry.case, private))))
             lines.setdefault(f"{words} [{entry.run_name}]" if entry.run_name else words, []).append(entry)
     if not any(len({value(entry, name) for entry in line}) > 1 for line in lines.values()):
         return {}
     flat = [entry for entry in level if _fits(entry, shared, facet)]
-    first = {(e.number, e.case["layer"]): e.series for e in reversed(seen.entries)}
+    first = {(e.number, e.layer): e.series for e in reversed(seen.entries)}
     named = [
-        (first[line[0].number, line[0].case["layer"]] if name == "backend" else line[0].series, text)
+        (first[line[0].number, line[0].layer] if name == "backend" else line[0].series, text)
         for text, line in lines.items()
     ]
     numbers = _numbers([*named, *((e.series, e.name) for e in flat)], looks)

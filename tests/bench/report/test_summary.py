@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bench import plan
 from bench.records import Flag, Status
 from bench.report import findings, view
 from bench.report.sections import summary
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import SimpleNamespace
 
+    from bench.records import Case
     from bench.results import RunResults
 
 
@@ -211,3 +213,40 @@ def test_a_run_without_description_is_called_by_its_name(make: SimpleNamespace) 
     assert summary.build([make.run([make.case()], [], description="")]).title == "Run quick-1"
     both = [make.run([make.case()], [], description=text, name=text) for text in ("one", "two")]
     assert summary.build(both).title == "Runs one and two"
+
+
+# models
+
+
+def model(moe: str, variant: str = "tiny") -> Case:
+    own = {"dense": {}, "soft": {"num_experts": 4, "slots_per_expert": 2}, "token_choice": {"num_experts": 4}}
+    return plan.single("vit", {"variant": variant, "moe": moe, **own[moe]})
+
+
+def test_models_are_compared_by_the_layer_in_their_blocks(make: SimpleNamespace) -> None:
+    cases = [model("dense"), model("soft"), model("token_choice")]
+    seconds = (0.010, 0.020, 0.030)
+    found = make.run(cases, [o for of, s in zip(cases, seconds, strict=True) for o in make.timed(of, s, s, s)])
+    (sentences,) = claims(found).values()
+    assert sentences[0] == "ViT with Dense FFN is the fastest of 3 designs: 10.0 ms per call, 6.40 ktoken/s."
+    assert sentences[1].startswith("ViT with Soft MoE · fused takes 2.00 times as long as ViT with Dense FFN (")
+    assert sentences[2].startswith("ViT with Soft MoE · fused takes 0.67 times as long as ViT with Tokens choice")
+
+
+def test_a_model_is_other_work_than_a_layer_and_than_another_variant(make: SimpleNamespace) -> None:
+    layer = plan.single("dense", {"seq_len": 64, "d_model": 192, "d_ff": 768})
+    cases = [layer, model("dense"), model("soft"), model("dense", "S/16")]
+    found = make.run(cases, [o for of in cases for o in make.timed(of, 0.01, 0.01, 0.01)])
+    entries = view.of([found])
+    groups = [[entry.short for entry in group] for group in entries.by_workload(entries.timed()).values()]
+    assert groups == [
+        ["Dense FFN"],
+        ["ViT with Dense FFN", "ViT with Soft MoE · fused"],
+        ["ViT with Dense FFN"],
+    ]
+    assert [entry.workload.split(",")[0] for entry in entries.entries] == [
+        "64 tokens per sequence",
+        "ViT tiny",
+        "ViT tiny",
+        "ViT S/16",
+    ]

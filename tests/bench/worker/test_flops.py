@@ -1,5 +1,6 @@
 """Formula, torch's counter and fvcore agree on every backend of every layer, to the last operation."""
 
+import examples
 import pytest
 import torch
 from recorded import SETTINGS, soft
@@ -10,7 +11,7 @@ from bench.worker import flops
 from bench.worker.finding import Finding
 from bench.worker.subject import build
 
-SHAPE = {"seq_len": 32, "d_model": 16, "d_ff": 48, "batch_size": 2}
+SHAPE: dict[str, object] = {"seq_len": 32, "d_model": 16, "d_ff": 48, "batch_size": 2}
 
 
 def variants() -> list[tuple[str, dict[str, object]]]:
@@ -54,6 +55,11 @@ def variants() -> list[tuple[str, dict[str, object]]]:
         for e, a in ((4, "auction"), (5, "auction"), (4, "sinkhorn"))
     ]
     found += [("remoe", {"num_experts": 4, "backend": b}) for b in layers.TABLE["remoe"].backends]
+    found += [
+        ("vit", axes if backend is None else axes | {"backend": backend})
+        for axes in examples.MODELS.values()
+        for backend in layers.TABLE[str(axes["moe"])].backends or (None,)
+    ]
     return found
 
 
@@ -75,7 +81,8 @@ def unknown_rows(case: Case) -> bool:
 @pytest.mark.parametrize("mode", ["forward", "forward_backward"])
 @pytest.mark.parametrize(("layer", "axes"), variants(), ids=lambda v: v if isinstance(v, str) else str(v))
 def test_the_counters_agree(layer: str, axes: dict[str, object], mode: str) -> None:
-    case = plan.single(layer, {**SHAPE, **axes, "mode": mode})
+    shape = {"batch_size": 2} if layer == "vit" else SHAPE
+    case = plan.single(layer, {**shape, **axes, "mode": mode})
     counted, finding = observe(case)
     cost = layers.cost(case)
     assert cost is not None
