@@ -9,6 +9,10 @@ that depends on the data is None, never 0.
 from bench.costs.cost import Cost as Cost
 from bench.costs.cost import for_mode as for_mode
 from bench.costs.dense import dense as dense
+from bench.costs.peers import mixtral_transformers as mixtral_transformers
+from bench.costs.peers import soft_mixture_of_experts as soft_mixture_of_experts
+from bench.costs.peers import soft_moe_bwconrad as soft_moe_bwconrad
+from bench.costs.peers import soft_moe_pytorch as soft_moe_pytorch
 from bench.costs.soft import soft as soft
 from bench.costs.sparse import capacity as capacity
 from bench.costs.sparse import expert_choice as expert_choice

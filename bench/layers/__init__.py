@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from bench import costs
 from bench.axes import AXES, COMMON
 from bench.errors import InputError, unknown
-from bench.layers import soft, sparse
+from bench.layers import peers, soft, sparse
 from bench.layers.layer import ORACLE as ORACLE
 from bench.layers.layer import TARGET as TARGET
 from bench.layers.layer import Layer as Layer
+from bench.layers.layer import Package as Package
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from bench.axes import AxisValue
     from bench.costs import Cost
 
-TABLE: dict[str, Layer] = {layer.name: layer for layer in (*soft.ROWS, *sparse.ROWS)}
+TABLE: dict[str, Layer] = {layer.name: layer for layer in (*soft.ROWS, *sparse.ROWS, *peers.ROWS)}
 
 
 def find(name: str) -> Layer:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.axes import COMMON
+from bench.environment import package_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,12 +22,30 @@ ORACLE = "softmoe_ref.oracle:forward"
 
 
 @dataclass(frozen=True)
+class Package:
+    """A distribution that a layer needs beside our own dependencies, and the version that its adapter was made for."""
+
+    name: str
+    version: str
+
+    @property
+    def install(self) -> str:
+        """The command that installs it."""
+        return f"pip install {self.name}=={self.version}"
+
+    @property
+    def installed(self) -> str | None:
+        """The installed version, read without importing anything, or None."""
+        return package_versions([self.name])[self.name]
+
+
+@dataclass(frozen=True)
 class Layer:
     """One layer: `target` is called with its own axes, d_model and d_ff as keywords and returns (B, M, D) -> (B, M, D).
 
     `axes` are those it takes beside the common ones; the first of `backends` is the default; `cost` gives parameters,
     FLOPs and bytes of one forward call, None for a layer from outside, and so is `oracle`, the float64 truth;
-    `impossible` says why a case has no meaning.
+    `impossible` says why a case has no meaning; `package` is the one that it belongs to where it is not ours.
     """
 
     name: str
@@ -37,6 +56,14 @@ class Layer:
     cost: Callable[[Mapping[str, AxisValue]], Cost] | None = None
     oracle: str | None = None
     impossible: Callable[[Mapping[str, AxisValue]], str | None] = lambda _axes: None
+    package: Package | None = None
+
+    @property
+    def missing(self) -> str | None:
+        """What to install before it can be measured, or None."""
+        if self.package is None or self.package.installed:
+            return None
+        return f"{self.package.name} is not installed: {self.package.install}, or pip install 'softmoe-bench[peers]'"
 
     @property
     def takes(self) -> tuple[str, ...]:
