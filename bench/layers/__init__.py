@@ -63,6 +63,12 @@ def of_case(axes: Mapping[str, AxisValue]) -> Layer:
     return replace(outside(name, like="soft"), axes=own, impossible=Layer.impossible)
 
 
+def package(name: object) -> Package | None:
+    """Returns where somebody else's layer of the table comes from, None for ours and for one from outside."""
+    known = TABLE.get(str(name))
+    return None if known is None else known.package
+
+
 def cost(axes: Mapping[str, AxisValue]) -> Cost | None:
     """Returns parameters, FLOPs and bytes of one call of a case in its mode, None for a layer from outside."""
     layer = TABLE.get(str(axes["layer"]))

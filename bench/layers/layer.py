@@ -23,10 +23,17 @@ ORACLE = "softmoe_ref.oracle:forward"
 
 @dataclass(frozen=True)
 class Package:
-    """A distribution that a layer needs beside our own dependencies, and the version that its adapter was made for."""
+    """The distribution that somebody else's layer comes from, and what is known of that layer.
+
+    `version` is the one that its adapter was made for; `differs` says in one sentence what the layer computes otherwise
+    than ours and what the adapter changes; `matches` are the axes of the layer of ours that computes the same function,
+    None where none does.
+    """
 
     name: str
     version: str
+    differs: str
+    matches: Mapping[str, AxisValue] | None = None
 
     @property
     def install(self) -> str:
@@ -45,7 +52,7 @@ class Layer:
 
     `axes` are those it takes beside the common ones; the first of `backends` is the default; `cost` gives parameters,
     FLOPs and bytes of one forward call, None for a layer from outside, and so is `oracle`, the float64 truth;
-    `impossible` says why a case has no meaning; `package` is the one that it belongs to where it is not ours.
+    `impossible` says why a case has no meaning; `package` is where it comes from if it is not ours.
     """
 
     name: str

@@ -5,7 +5,6 @@ To add one: its adapter in `softmoe_ref/peers`, one line here, one in the extra 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench import costs
@@ -18,19 +17,6 @@ if TYPE_CHECKING:
 
 ORACLE = "softmoe_ref.peers:truth"
 SOFT = ("num_experts", "slots_per_expert")
-
-
-@dataclass(frozen=True)
-class Peer:
-    """Somebody else's layer beside ours.
-
-    `differs` says in one sentence what it computes otherwise than the layers of ours, and what the adapter changes;
-    `matches` are the axes of the layer of ours that computes the same function, None where no layer of ours does.
-    """
-
-    layer: Layer
-    differs: str
-    matches: Mapping[str, AxisValue] | None = None
 
 
 def _mixtral_impossible(axes: Mapping[str, AxisValue]) -> str | None:
@@ -54,94 +40,94 @@ def _st_moe_impossible(axes: Mapping[str, AxisValue]) -> str | None:
     return _mixtral_impossible(axes)
 
 
-PEERS = (
-    Peer(
-        Layer(
-            "soft_moe_pytorch",
-            "Soft MoE by lucidrains",
-            "softmoe_ref.peers.soft:soft_moe_pytorch",
-            SOFT,
-            (),
-            costs.soft_moe_pytorch,
-            ORACLE,
-            package=Package("soft-moe-pytorch", "0.1.9"),
+ROWS = (
+    Layer(
+        "soft_moe_pytorch",
+        "Soft MoE by lucidrains",
+        "softmoe_ref.peers.soft:soft_moe_pytorch",
+        SOFT,
+        cost=costs.soft_moe_pytorch,
+        oracle=ORACLE,
+        package=Package(
+            "soft-moe-pytorch",
+            "0.1.9",
+            "Its slots mix normalised tokens, so that a token's length is lost, and its logits are d_model times a "
+            "cosine without a learnt scale; GELU is set to its tanh form here.",
+            {"layer": "soft", "normalize": "tokens", "activation": "gelu"},
         ),
-        "Its slots mix normalised tokens, so that a token's length is lost, and its logits are d_model times a cosine "
-        "without a learnt scale; GELU is set to its tanh form here.",
-        {"layer": "soft", "normalize": "tokens"},
     ),
-    Peer(
-        Layer(
-            "soft_mixture_of_experts",
-            "Soft MoE by fkodom",
-            "softmoe_ref.peers.soft:soft_mixture_of_experts",
-            SOFT,
-            (),
-            costs.soft_mixture_of_experts,
-            ORACLE,
-            package=Package("soft-mixture-of-experts", "0.2.0"),
+    Layer(
+        "soft_mixture_of_experts",
+        "Soft MoE by fkodom",
+        "softmoe_ref.peers.soft:soft_mixture_of_experts",
+        SOFT,
+        cost=costs.soft_mixture_of_experts,
+        oracle=ORACLE,
+        package=Package(
+            "soft-mixture-of-experts",
+            "0.2.0",
+            "It normalises neither tokens nor slots, and its expert is a single linear layer; here two of them with a "
+            "tanh-GELU between, their weights drawn as ours, since the package's own are too small by the root of "
+            "their output width.",
+            {"layer": "soft", "normalize": "none", "activation": "gelu"},
         ),
-        "It normalises neither tokens nor slots, and its expert is a single linear layer; here two of them with a "
-        "tanh-GELU between, their weights drawn as ours, since the package's own are too small by the root of "
-        "their output width.",
-        {"layer": "soft", "normalize": "none"},
     ),
-    Peer(
-        Layer(
-            "soft_moe_bwconrad",
-            "Soft MoE by bwconrad",
-            "softmoe_ref.peers.soft:soft_moe_bwconrad",
-            SOFT,
-            (),
-            costs.soft_moe_bwconrad,
-            ORACLE,
-            package=Package("soft-moe", "0.0.1"),
+    Layer(
+        "soft_moe_bwconrad",
+        "Soft MoE by bwconrad",
+        "softmoe_ref.peers.soft:soft_moe_bwconrad",
+        SOFT,
+        cost=costs.soft_moe_bwconrad,
+        oracle=ORACLE,
+        package=Package(
+            "soft-moe",
+            "0.0.1",
+            "Its slots mix normalised tokens, so that a token's length is lost; its experts are what it is given, here "
+            "two linear layers with a tanh-GELU between.",
+            {"layer": "soft", "normalize": "tokens", "activation": "gelu"},
         ),
-        "Its slots mix normalised tokens, so that a token's length is lost; its experts are what it is given, here two "
-        "linear layers with a tanh-GELU between.",
-        {"layer": "soft", "normalize": "tokens"},
     ),
-    Peer(
-        Layer(
-            "mixtral_transformers",
-            "Mixtral block by Hugging Face",
-            "softmoe_ref.peers.sparse:mixtral_transformers",
-            ("num_experts", "top_k"),
-            ("eager", "grouped_mm"),
-            costs.mixtral_transformers,
-            ORACLE,
-            _mixtral_impossible,
-            Package("transformers", "5.23.0"),
+    Layer(
+        "mixtral_transformers",
+        "Mixtral block by Hugging Face",
+        "softmoe_ref.peers.sparse:mixtral_transformers",
+        ("num_experts", "top_k"),
+        ("eager", "grouped_mm"),
+        costs.mixtral_transformers,
+        ORACLE,
+        _mixtral_impossible,
+        package=Package(
+            "transformers",
+            "5.23.0",
+            "Nothing: dropless top-k with renormalised gates and SwiGLU experts; its weights are drawn as ours, since "
+            "the block alone leaves them unset.",
+            {"layer": "token_choice", "capacity_factor": None, "renormalize": True, "activation": "swiglu"},
         ),
-        "Nothing: dropless top-k with renormalised gates and SwiGLU experts; its weights are drawn as ours, because the "
-        "block alone leaves them unset.",
-        {"layer": "token_choice", "capacity_factor": None, "renormalize": True, "activation": "swiglu"},
     ),
-    Peer(
-        Layer(
-            "mixture_of_experts",
-            "Top-2 MoE by lucidrains",
-            "softmoe_ref.peers.sparse:mixture_of_experts",
-            ("num_experts",),
-            impossible=_top_2_impossible,
-            package=Package("mixture-of-experts", "0.2.3"),
+    Layer(
+        "mixture_of_experts",
+        "Top-2 MoE by lucidrains",
+        "softmoe_ref.peers.sparse:mixture_of_experts",
+        ("num_experts",),
+        impossible=_top_2_impossible,
+        package=Package(
+            "mixture-of-experts",
+            "0.2.3",
+            "It leaves out second experts at random, in evaluation too, and refuses tokens beyond a capacity that both "
+            "choices share; its experts are ReLU networks without biases.",
         ),
-        "It leaves out second experts at random, in evaluation too, and refuses tokens beyond a capacity that both "
-        "choices share; its experts are ReLU networks without biases.",
     ),
-    Peer(
-        Layer(
-            "st_moe_pytorch",
-            "ST-MoE by lucidrains",
-            "softmoe_ref.peers.sparse:st_moe_pytorch",
-            ("num_experts", "top_k"),
-            impossible=_st_moe_impossible,
-            package=Package("st-moe-pytorch", "0.1.8"),
+    Layer(
+        "st_moe_pytorch",
+        "ST-MoE by lucidrains",
+        "softmoe_ref.peers.sparse:st_moe_pytorch",
+        ("num_experts", "top_k"),
+        impossible=_st_moe_impossible,
+        package=Package(
+            "st-moe-pytorch",
+            "0.1.8",
+            "It leaves out further experts at random, in evaluation too, and refuses tokens beyond a capacity that all "
+            "choices share; its experts are GEGLU networks with biases and a learnt factor.",
         ),
-        "It leaves out further experts at random, in evaluation too, and refuses tokens beyond a capacity that all "
-        "choices share; its experts are GEGLU networks with biases and a learnt factor.",
     ),
 )
-
-TABLE: dict[str, Peer] = {peer.layer.name: peer for peer in PEERS}
-ROWS = tuple(peer.layer for peer in PEERS)

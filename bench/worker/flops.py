@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +15,8 @@ from bench.records import Flag
 from bench.worker.finding import Finding, one
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bench.records import Task
     from bench.worker.subject import Subject
 
@@ -80,9 +83,25 @@ class _GroupedProduct:
 def _torch(subject: Subject, grouped: _GroupedProduct) -> int:
     """Returns FLOPs by torch's counter, taught the grouped product."""
     operator = torch.ops.aten._grouped_mm  # noqa: SLF001  (the operator's public name in torch 2.13 begins so)
-    with FlopCounterMode(display=False, custom_mapping={operator: grouped}) as counter:
+    with _frozen(subject), FlopCounterMode(display=False, custom_mapping={operator: grouped}) as counter:
         subject.call(0)
     return int(counter.get_total_flops())
+
+
+@contextmanager
+def _frozen(subject: Subject) -> Iterator[None]:
+    """Lets the parameters take no gradient while a forward pass is counted.
+
+    In inference mode they have no graph, but the counter looks for it at each that is handed to a submodule.
+    """
+    trained = [p for p in subject.layer.parameters() if p.requires_grad and subject.mode == "forward"]
+    for parameter in trained:
+        parameter.requires_grad = False
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad = True
 
 
 def _fvcore(subject: Subject) -> tuple[int | None, dict[str, int]]:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from importlib import import_module, util
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -18,6 +19,8 @@ class Peer(nn.Module, ABC):
     Attributes:
         layer: the module of the installed package.
     """
+
+    layer: Any  # the packages publish no types
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()

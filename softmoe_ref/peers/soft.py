@@ -118,9 +118,7 @@ def soft_mixture_of_experts(
     """Return the layer of soft-mixture-of-experts with a hidden layer in its experts, drawn as ours."""
     stacked = load("soft_mixture_of_experts.multi_expert").MultiExpertLayer
     layer = load("soft_mixture_of_experts.soft_moe").SoftMoE(d_model, d_model, num_experts, slots_per_expert)
-    layer.experts = nn.Sequential(
-        stacked(d_model, d_ff, num_experts), TANH_GELU(), stacked(d_ff, d_model, num_experts)
-    )
+    layer.experts = nn.Sequential(stacked(d_model, d_ff, num_experts), TANH_GELU(), stacked(d_ff, d_model, num_experts))
     ours = soft(d_model=d_model, d_ff=d_ff, num_experts=num_experts, slots_per_expert=slots_per_expert)
     drawn = ours.state_dict()
     layer.load_state_dict(

@@ -1,8 +1,8 @@
 """Sparse layers of other packages: Mixtral's block, and two layers that refuse tokens at random.
 
 Sources: transformers 5.23.0 (Hugging Face, Apache-2.0), models/mixtral, after Jiang et al. 2024, arXiv:2401.04088;
-mixture-of-experts 0.2.3 and st-moe-pytorch 0.1.8 (Phil Wang, MIT), after Lepikhin et al. 2020, arXiv:2006.16668 (GShard)
-and Zoph et al. 2022, arXiv:2202.08906 (ST-MoE).
+mixture-of-experts 0.2.3 and st-moe-pytorch 0.1.8 (Phil Wang, MIT), after Lepikhin et al. 2020, arXiv:2006.16668
+(GShard) and Zoph et al. 2022, arXiv:2202.08906 (ST-MoE).
 """
 
 from typing import Final, final
@@ -97,7 +97,9 @@ def _mixtral_form(
     )
 
 
-def mixtral_transformers(*, d_model: int, d_ff: int, num_experts: int, top_k: int = 2, backend: str = "eager") -> Mixtral:
+def mixtral_transformers(
+    *, d_model: int, d_ff: int, num_experts: int, top_k: int = 2, backend: str = "eager"
+) -> Mixtral:
     """Return Mixtral's sparse block of transformers, its experts computed by the named implementation."""
     arguments.one_of("backend", backend, MIXTRAL_BACKENDS)
     hide_if_broken("torchvision")  # transformers uses it for images, and fails beside one built for another torch
@@ -121,7 +123,7 @@ def mixtral_transformers(*, d_model: int, d_ff: int, num_experts: int, top_k: in
 
 
 def mixture_of_experts(*, d_model: int, d_ff: int, num_experts: int) -> RandomSecondExpert:
-    """Return the layer of mixture-of-experts: two experts per token, ReLU experts without biases, its own capacities."""
+    """Return the layer of mixture-of-experts: two ReLU experts without biases per token, its own capacities."""
     return RandomSecondExpert(load("mixture_of_experts").MoE(d_model, num_experts=num_experts, hidden_dim=d_ff))
 
 

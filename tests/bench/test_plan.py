@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bench import grid, plan
 from bench.errors import InputError
-from bench.layers import Layer, outside
+from bench.layers import TABLE, Layer, outside
 from bench.plan import Plan, make, single, task
 from bench.records import Case, Settings
 
@@ -16,6 +16,7 @@ DENSE = {"layer": "dense"}
 SOFT = {"layer": "soft", "num_experts": 8, "slots_per_expert": 4}
 TOKENS = {"layer": "token_choice", "num_experts": 8}
 BOTH = ("cpu", "cuda")
+EVERY = ", ".join(TABLE)
 
 
 def planned(
@@ -34,6 +35,10 @@ def complaint(*sweeps: dict[str, Any], **asked: Any) -> str:  # noqa: ANN401
         planned(*sweeps, **asked)
     assert "\n" not in str(error.value)
     return str(error.value)
+
+
+def takers(axis: str) -> str:
+    return ", ".join(layer.name for layer in TABLE.values() if axis in layer.takes)
 
 
 def column(found: Plan, *names: str) -> list[Any]:
@@ -185,8 +190,8 @@ TAKES_SOFT = (
         (
             {"layer": "sotf"},
             (
-                "g.toml: sweep 2: unknown layer 'sotf'; did you mean soft? (allowed: dense, soft, token_choice, "
-                "expert_choice); a layer of your own is written package.module:factory"
+                f"g.toml: sweep 2: unknown layer 'sotf'; did you mean soft? (allowed: {EVERY}); "
+                "a layer of your own is written package.module:factory"
             ),
         ),
         (
@@ -234,19 +239,19 @@ def test_a_sweep_that_asks_what_its_layer_does_not_take(sweep: dict[str, Any], t
     [
         (
             ("top_k=1",),
-            "--set top_k: no layer of grid g takes it here (layers that do: token_choice)",
+            f"--set top_k: no layer of grid g takes it here (layers that do: {takers('top_k')})",
         ),
         (
             ("num_experts=4", "layer=dense"),
-            "--set num_experts: no layer of grid g takes it here (layers that do: soft, token_choice, expert_choice)",
+            f"--set num_experts: no layer of grid g takes it here (layers that do: {takers('num_experts')})",
         ),
         (("layer=token_choice",), "--set layer=token_choice: grid g has only dense, soft"),
         (("layer=soft,expert_choice",), "--set layer=expert_choice: grid g has only dense, soft"),
         (
             ("layer=sotf",),
             (
-                "--set layer=sotf: unknown layer 'sotf'; did you mean soft? (allowed: dense, soft, token_choice, "
-                "expert_choice); a layer of your own is written package.module:factory"
+                f"--set layer=sotf: unknown layer 'sotf'; did you mean soft? (allowed: {EVERY}); "
+                "a layer of your own is written package.module:factory"
             ),
         ),
         (
@@ -256,7 +261,7 @@ def test_a_sweep_that_asks_what_its_layer_does_not_take(sweep: dict[str, Any], t
         (("backend=fused,loop",), "--set backend=loop: unknown backend 'loop' (allowed: fused, einsum)"),
         (
             ("layer=dense", "backend=fused"),
-            "--set backend: no layer of grid g takes it here (layers that do: soft, token_choice, expert_choice)",
+            f"--set backend: no layer of grid g takes it here (layers that do: {takers('backend')})",
         ),
     ],
 )
@@ -503,3 +508,36 @@ def test_a_single_case_that_is_none(layer: str, axes: dict[str, Any], text: str)
     with pytest.raises(InputError) as error:
         plan.single(layer, axes)
     assert str(error.value) == text
+
+
+# layers of other packages
+
+THEIRS = {"layer": "soft_moe_pytorch", "num_experts": 8, "slots_per_expert": 4}
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
+    """What is installed, as far as a plan can see."""
+    found: dict[str, str | None] = {}
+    monkeypatch.setattr("bench.layers.layer.package_versions", lambda names: {name: found.get(name) for name in names})
+    return found
+
+
+def test_a_layer_whose_package_is_missing_is_skipped_with_what_to_type(installed: dict[str, str | None]) -> None:
+    found = planned(SOFT, THEIRS)
+    why = (
+        "soft-moe-pytorch is not installed: pip install soft-moe-pytorch==0.1.9, or pip install 'softmoe-bench[peers]'"
+    )
+    assert [p.skip for p in found.cases] == [None, why]
+    assert found.packages == []
+    assert complaint(THEIRS) == f"grid g has no case that can be measured: {why}"
+    installed["soft-moe-pytorch"] = "0.1.9"
+    found = planned(SOFT, THEIRS)
+    assert [p.skip for p in found.cases] == [None, None]
+    assert found.packages == ["soft-moe-pytorch"]
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_case_without_a_meaning_is_so_whatever_is_installed() -> None:
+    found = planned(SOFT, {"layer": "mixture_of_experts", "num_experts": 1})
+    assert found.cases[1].skip == "mixture-of-experts sends every token to two experts: num_experts must be at least 2"
