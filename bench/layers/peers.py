@@ -30,14 +30,21 @@ def _top_2_impossible(axes: Mapping[str, AxisValue]) -> str | None:
     """Returns why a case of a layer with exactly two experts per token has no meaning, or None."""
     if int(axes["num_experts"] or 0) < 2:
         return "mixture-of-experts sends every token to two experts: num_experts must be at least 2"
-    return None
+    return _float32_only("mixture-of-experts", axes)
 
 
 def _st_moe_impossible(axes: Mapping[str, AxisValue]) -> str | None:
     """Returns why a case of st-moe-pytorch has no meaning, or None."""
     if int(axes["top_k"] or 0) < 2:
         return f"st-moe-pytorch takes two experts per token or more, got top_k={axes['top_k']}"
-    return _mixtral_impossible(axes)
+    return _mixtral_impossible(axes) or _float32_only("st-moe-pytorch", axes)
+
+
+def _float32_only(package: str, axes: Mapping[str, AxisValue]) -> str | None:
+    """Returns why a case of a package whose masks are float32 cannot run in another number format, or None."""
+    if axes["dtype"] == "float32":
+        return None
+    return f"{package} multiplies float32 masks with its tokens: it runs in float32 only"
 
 
 ROWS = (

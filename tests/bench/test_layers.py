@@ -85,6 +85,11 @@ def test_where_a_layer_comes_from() -> None:
             {"num_experts": 1},
             "mixture-of-experts sends every token to two experts: num_experts must be at least 2",
         ),
+        (
+            "mixture_of_experts",
+            {"num_experts": 2, "dtype": "bfloat16"},
+            "mixture-of-experts multiplies float32 masks with its tokens: it runs in float32 only",
+        ),
         ("st_moe_pytorch", {"num_experts": 2, "top_k": 2}, None),
         (
             "st_moe_pytorch",
@@ -92,10 +97,16 @@ def test_where_a_layer_comes_from() -> None:
             "st-moe-pytorch takes two experts per token or more, got top_k=1",
         ),
         ("st_moe_pytorch", {"num_experts": 2, "top_k": 3}, "top_k=3 is more than num_experts=2"),
+        (
+            "st_moe_pytorch",
+            {"num_experts": 2, "top_k": 2, "dtype": "float16"},
+            "st-moe-pytorch multiplies float32 masks with its tokens: it runs in float32 only",
+        ),
+        ("mixtral_transformers", {"num_experts": 4, "top_k": 2, "dtype": "bfloat16"}, None),
     ],
 )
 def test_cases_of_other_packages_without_a_meaning(name: str, axes: dict[str, Any], reason: str | None) -> None:
-    assert TABLE[name].impossible(axes) == reason
+    assert TABLE[name].impossible({"dtype": "float32"} | axes) == reason
 
 
 def source(module: str) -> str:
