@@ -1,4 +1,7 @@
-"""A grid becomes an ordered list of cases with stable ids, skips with reasons, and an estimate; pure."""
+"""A grid becomes an ordered list of cases with stable ids, skips with reasons, and an estimate.
+
+Pure but for one question: whether the package of somebody else's layer is installed.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,11 @@ class Plan:
     def layers(self) -> list[Layer]:
         """The layers of the cases that will be measured."""
         return list({str(case["layer"]): layers.of_case(case) for case in self.runnable}.values())
+
+    @property
+    def packages(self) -> list[str]:
+        """The distributions, beside our own dependencies, of the layers that will be measured."""
+        return list(dict.fromkeys(layer.package.name for layer in self.layers if layer.package))
 
     @property
     def runnable(self) -> list[Case]:
@@ -224,7 +232,7 @@ def _planned(layer: Layer, point: Mapping[str, AxisValue], devices: Sequence[str
         return Planned(case, f"this machine has no device {axes['device']}")
     if axes["device"] == "cuda" and axes["threads"] is not None:
         return Planned(case, "threads counts CPU threads and means nothing on cuda")
-    return Planned(case, layer.impossible(axes))
+    return Planned(case, layer.impossible(axes) or layer.missing)
 
 
 def _check_used(

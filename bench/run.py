@@ -59,7 +59,7 @@ def new_run(
         comparable=comparable_facts(probe),
         informational={
             **environment.informational_facts(),
-            "packages": environment.package_versions(),
+            "packages": environment.package_versions((*environment.PACKAGES, *plan.packages)),
             "git": environment.git_facts(Path.cwd()),
             "gpus": [asdict(gpu) for gpu in gpus()],
         },

@@ -13,7 +13,7 @@ def doctor(as_json: bool) -> None:  # noqa: FBT001  (click passes flags by name)
     """Say what machine this is, what can be measured on it, and what cannot and why."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    from bench import environment, executors, units  # noqa: PLC0415
+    from bench import environment, executors, layers, units  # noqa: PLC0415
     from bench.cli import answer  # noqa: PLC0415
     from bench.errors import WorkerError  # noqa: PLC0415
     from bench.measurable import Finding, measurable  # noqa: PLC0415
@@ -27,8 +27,16 @@ def doctor(as_json: bool) -> None:  # noqa: FBT001  (click passes flags by name)
             worker = Finding("worker process", ok=True, detail=f"starts; devices: {', '.join(probe.devices)}")
         except WorkerError as error:
             worker = Finding("worker process", ok=False, detail=str(error), hint="reinstall torch")
-    findings = [worker, *measurable()]
-    versions = environment.package_versions()
+    packages = [layer.package for layer in layers.TABLE.values() if layer.package]
+    missing = [package.name for package in packages if not package.installed]
+    others = Finding(
+        "layers of other packages",
+        ok=not missing,
+        detail=f"not installed: {', '.join(missing)}" if missing else "all packages are installed",
+        hint="pip install 'softmoe-bench[peers]'",
+    )
+    findings = [worker, *measurable(), others]
+    versions = environment.package_versions([*environment.PACKAGES, *(package.name for package in packages)])
     if as_json:
         answer.write({"machine": facts, "packages": versions, "findings": [asdict(f) for f in findings]})
         return

@@ -11,6 +11,8 @@ from bench.cli.options import json_option, store_option
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bench.layers import Package
+
 
 def _layers() -> list[dict[str, str]]:
     """Returns the layers with their axes and backends."""
@@ -22,9 +24,19 @@ def _layers() -> list[dict[str, str]]:
             "text": layer.title,
             "axes": ", ".join(layer.axes),
             "backends": ", ".join(layer.backends) or "one",
+            "needs": _needs(layer.package),
         }
         for layer in layers.TABLE.values()
     ]
+
+
+def _needs(package: Package | None) -> str:
+    """Returns what a layer needs beside our own dependencies, and whether it is there."""
+    if package is None:
+        return ""
+    if package.installed:
+        return f"{package.name}, installed {package.installed}"
+    return f"{package.name}, not installed ({package.install})"
 
 
 def _grids() -> list[dict[str, str]]:
@@ -82,7 +94,7 @@ def list_things(what: str, store: str | None, as_json: bool) -> None:  # noqa: F
         return
     width = max((len(str(row["name"])) for row in rows), default=0)
     for row in rows:
-        rest = "; ".join(f"{key}: {value}" for key, value in row.items() if key not in ("name", "text"))
+        rest = "; ".join(f"{key}: {value}" for key, value in row.items() if key not in ("name", "text") and value)
         click.echo(f"{row['name']:<{width}}  {row['text']}" + (f" ({rest})" if rest else ""))
 
 

@@ -25,6 +25,10 @@ from bench.costs.named import mixtral as mixtral
 from bench.costs.named import switch as switch
 from bench.costs.named import vmoe as vmoe
 from bench.costs.peer import peer as peer
+from bench.costs.peers import mixtral_transformers as mixtral_transformers
+from bench.costs.peers import soft_mixture_of_experts as soft_mixture_of_experts
+from bench.costs.peers import soft_moe_bwconrad as soft_moe_bwconrad
+from bench.costs.peers import soft_moe_pytorch as soft_moe_pytorch
 from bench.costs.smear import smear as smear
 from bench.costs.soft import soft as soft
 from bench.costs.sparse import capacity as capacity

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from bench import costs
 from bench.axes import AXES, COMMON
 from bench.errors import InputError, unknown
-from bench.layers import controls, dropless, named, soft, sparse, vit
+from bench.layers import controls, dropless, named, peers, soft, sparse, vit
 from bench.layers.layer import ORACLE as ORACLE
 from bench.layers.layer import TARGET as TARGET
 from bench.layers.layer import Layer as Layer
+from bench.layers.layer import Package as Package
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from bench.axes import AxisValue
     from bench.costs import Cost
 
-ROWS = (*soft.ROWS, *controls.ROWS, *sparse.ROWS, *named.ROWS, *dropless.ROWS)
+ROWS = (*soft.ROWS, *controls.ROWS, *sparse.ROWS, *named.ROWS, *dropless.ROWS, *peers.ROWS)
 """The layers that map tokens to tokens."""
 
 TABLE: dict[str, Layer] = {layer.name: layer for layer in (*ROWS, vit.of(ROWS))}
@@ -73,6 +74,12 @@ def known(axes: Mapping[str, AxisValue]) -> Layer | None:
     """Returns the row of the table that a case belongs to, None for a layer from outside."""
     layer = TABLE.get(str(axes["layer"]))
     return None if layer is None else layer.part(axes)
+
+
+def package(name: object) -> Package | None:
+    """Returns where somebody else's layer of the table comes from, None for ours and for one from outside."""
+    row = TABLE.get(str(name))
+    return None if row is None else row.package
 
 
 def cost(axes: Mapping[str, AxisValue]) -> Cost | None:

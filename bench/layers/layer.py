@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.axes import COMMON
+from bench.environment import package_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,12 +22,37 @@ ORACLE = "softmoe_ref.oracle:forward"
 
 
 @dataclass(frozen=True)
+class Package:
+    """The distribution that somebody else's layer comes from, and what is known of that layer.
+
+    `version` is the one that its adapter was made for; `differs` says in one sentence what the layer computes otherwise
+    than ours and what the adapter changes; `matches` are the axes of the layer of ours that computes the same function,
+    None where none does.
+    """
+
+    name: str
+    version: str
+    differs: str
+    matches: Mapping[str, AxisValue] | None = None
+
+    @property
+    def install(self) -> str:
+        """The command that installs it."""
+        return f"pip install {self.name}=={self.version}"
+
+    @property
+    def installed(self) -> str | None:
+        """The installed version, read without importing anything, or None."""
+        return package_versions([self.name])[self.name]
+
+
+@dataclass(frozen=True)
 class Layer:
     """One layer: `target` is called with its own axes, d_model and d_ff as keywords and returns (B, M, D) -> (B, M, D).
 
     `axes` are those it takes beside the common ones; the first of `backends` is the default; `cost` gives parameters,
     FLOPs and bytes of one forward call, None for a layer from outside, and so is `oracle`, the float64 truth;
-    `impossible` says why a case has no meaning.
+    `impossible` says why a case has no meaning; `package` is where it comes from if it is not ours.
 
     A layer whose axes depend on the values of some of them consists of `parts`, one for each combination. In a part
     `chosen` are those axes with their values, and `implied` are common axes that follow from them, which a grid cannot
@@ -46,6 +72,14 @@ class Layer:
     implied: Mapping[str, AxisValue] = field(default_factory=dict)
     given: tuple[str, ...] = ("d_model", "d_ff")
     parts: tuple[Layer, ...] = ()
+    package: Package | None = None
+
+    @property
+    def missing(self) -> str | None:
+        """What to install before it can be measured, or None."""
+        if self.package is None or self.package.installed:
+            return None
+        return f"{self.package.name} is not installed: {self.package.install}, or pip install 'softmoe-bench[peers]'"
 
     @property
     def of_case(self) -> tuple[str, ...]:

@@ -37,10 +37,14 @@ class Findings:
 
 def of_run(view: View, number: int) -> Findings:
     """Returns what can be said of one run."""
-    timed = [entry for entry in view.timed() if entry.number == number]
-    wrong = [entry for entry in timed if any(flag.code == WRONG for flag in entry.result.flags)]
+    entries = [entry for entry in view.entries if entry.number == number]
+    ours = [entry for entry in entries if not is_peer(entry)]
+    timed = [entry for entry in view.timed() if entry.number == number and not is_peer(entry)]
+    wrong = [entry for entry in timed if is_wrong(entry)]
     notes = [_wrong(wrong)] if wrong else []
-    total = sum(entry.number == number for entry in view.entries)
+    if len(ours) < len(entries):
+        notes.append("Layers of other packages are not ranked here; each stands beside ours in a section of its own.")
+    total = len(ours)
     if timed and len(timed) < total:
         notes.append(f"{total - len(timed)} of {total} cases have no full answer and are not ranked; see Failures.")
     timed = [entry for entry in timed if entry not in wrong]
@@ -93,6 +97,16 @@ def ratio(base: Entry, candidate: Entry) -> Pairing | None:
 def _slower(found: Pairing | None) -> bool:
     """Whether the candidate may be called slower."""
     return found is not None and found.differs and found.interval.estimate > 1
+
+
+def is_wrong(entry: Entry) -> bool:
+    """Whether the output is further from the oracle than the number format explains."""
+    return any(flag.code == WRONG for flag in entry.result.flags)
+
+
+def is_peer(entry: Entry) -> bool:
+    """Whether the layer is of another package: it may compute another function, so its time is not ranked."""
+    return layers.package(entry.case["layer"]) is not None
 
 
 def best(entries: Sequence[Entry]) -> Entry:

@@ -35,6 +35,7 @@ AXES = {
     "threads": "CPU threads",
     "batch_priority": "batch priority",
     "capacity_rounding": "capacity rounding",
+    "renormalize": "renormalised gates",
 }
 """Axis -> what a newcomer calls it; the others are called as they are."""
 
@@ -68,6 +69,8 @@ SPECIAL: dict[tuple[str, AxisValue], str] = {
     ("threads", None): "all threads",
     ("mode", "forward_backward"): "forward and backward",
     ("normalize", "none"): "not normalised",
+    ("activation", "gelu"): "GELU experts",
+    ("activation", "swiglu"): "SwiGLU experts",
     ("num_experts", 1): "1 expert",
     ("slots_per_expert", 1): "1 slot per expert",
     ("num_shared_experts", 1): "1 shared expert",
@@ -133,10 +136,15 @@ def layer(case: Mapping[str, AxisValue]) -> str:
     return plain(str(case["layer"])) if known is None else known.title
 
 
+def backend(case: Mapping[str, AxisValue]) -> str:
+    """Returns the backend; for a layer of another package that has but one way, the package; else nothing."""
+    package = layers.package(case["layer"])
+    return plain(str(case.get("backend") or (package.name if package else "")))
+
+
 def kind(case: Mapping[str, AxisValue]) -> str:
     """Returns layer and backend, which always go together: another backend is another figure."""
-    title = layer(case)
-    return f"{title} · {case['backend']}" if case.get("backend") else title
+    return " · ".join(filter(None, (layer(case), backend(case))))
 
 
 def is_workload(name: str) -> bool:

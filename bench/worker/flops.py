@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +15,7 @@ from bench.records import Flag
 from bench.worker.finding import Finding, one
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from bench.records import Task
     from bench.worker.subject import Subject
@@ -114,9 +115,25 @@ def _torch(subject: Subject) -> int:
         aten._scaled_dot_product_flash_attention_for_cpu: _attention_forward,  # noqa: SLF001
         aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,  # noqa: SLF001
     }
-    with FlopCounterMode(display=False, custom_mapping=taught) as counter:
+    with _frozen(subject), FlopCounterMode(display=False, custom_mapping=taught) as counter:
         subject.call(0)
     return int(counter.get_total_flops())
+
+
+@contextmanager
+def _frozen(subject: Subject) -> Iterator[None]:
+    """Lets the parameters take no gradient while a forward pass is counted.
+
+    In inference mode they have no graph, but the counter looks for it at each that is handed to a submodule.
+    """
+    trained = [p for p in subject.layer.parameters() if p.requires_grad and subject.mode == "forward"]
+    for parameter in trained:
+        parameter.requires_grad = False
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad = True
 
 
 def _fvcore(subject: Subject) -> tuple[int | None, dict[str, int]]:

@@ -16,9 +16,13 @@ from bench.costs import (
     for_mode,
     identity,
     matched_width,
+    mixtral_transformers,
     peer,
     smear,
     soft,
+    soft_mixture_of_experts,
+    soft_moe_bwconrad,
+    soft_moe_pytorch,
     soft_uniform,
     sparse,
     token_choice,
@@ -407,3 +411,21 @@ def test_a_case_without_meaning_is_refused_by_name(
 
 def test_the_backends_of_the_table_are_known_here() -> None:
     assert {"einsum", "indexed", "grouped", "loop"} == {*sparse.PADDED_BACKENDS, *sparse.RAGGED_BACKENDS}
+
+
+def test_other_packages_have_the_formula_of_ours_with_their_own_parameters() -> None:
+    axes = SIZES | {"num_experts": 3, "slots_per_expert": 2}
+    ours = soft(axes)
+    for theirs, further in ((soft_moe_pytorch, 2 * 5 - 1), (soft_mixture_of_experts, -1), (soft_moe_bwconrad, 0)):
+        found = theirs(axes)
+        assert found.parameters == 3 * EXPERT + 5 * 6 + 1 + further
+        assert found.parameter_bytes == 4 * found.parameters
+        assert found.min_bytes == ours.min_bytes + 4 * further
+        assert (found.useful_flops, found.executed_flops) == (ours.useful_flops, ours.executed_flops)
+
+
+@pytest.mark.parametrize("backend", ["eager", "grouped_mm"])
+def test_mixtral_computes_three_products_for_every_choice_of_a_token(backend: str) -> None:
+    found = mixtral_transformers(SIZES | {"num_experts": 3, "top_k": 2, "group_size": None, "backend": backend})
+    assert found.parameters == 3 * 3 * 5 * 7 + 5 * 3
+    assert found.useful_flops == found.executed_flops == ROUTER + 12 * 2 * 6 * 5 * 7

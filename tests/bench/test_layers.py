@@ -2,12 +2,14 @@
 
 import ast
 import itertools
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from examples import AXES as EXAMPLES
 from examples import SHAPE as SHAPE_OF_EXAMPLES
+from installed import parameters
 
 from bench import costs, layers, plan
 from bench.axes import AXES, COMMON
@@ -28,8 +30,88 @@ def test_a_layer_of_the_table_is_complete(layer: Layer) -> None:
     assert find(layer.name) is layer
     assert set(layer.axes) <= set(AXES) - set(COMMON) - {"layer", "backend"}
     assert len(set(layer.takes)) == len(layer.takes)
-    assert layer.cost is getattr(costs, layer.name)
-    assert layer.oracle == "softmoe_ref.oracle:forward"
+    assert layer.cost is getattr(costs, layer.name, None)
+    if layer.package is None:
+        assert layer.cost is not None
+        assert layer.oracle == "softmoe_ref.oracle:forward"
+
+
+OTHERS = {name: layer for name, layer in TABLE.items() if layer.package is not None}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_layer_of_another_package_has_cost_and_oracle_where_one_of_ours_computes_the_same(name: str) -> None:
+    layer = OTHERS[name]
+    package = layer.package
+    assert package is not None
+    assert package.differs.endswith(".")
+    assert package.install == f"pip install {package.name}=={package.version}"
+    if package.matches is None:
+        assert (layer.cost, layer.oracle) == (None, None)
+    else:
+        assert layer.cost is not None
+        assert layer.oracle == "softmoe_ref.peers:truth"
+        ours = find(str(package.matches["layer"]))
+        assert ours.package is None
+        assert set(package.matches) <= set(ours.takes)
+        assert set(layer.axes) <= set(ours.axes)
+
+
+def test_the_extra_names_every_package_with_the_version_that_was_checked() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        extra = tomllib.load(file)["project"]["optional-dependencies"]["peers"]
+    assert sorted(extra) == sorted(f"{layer.package.name}>={layer.package.version}" for layer in OTHERS.values())
+
+
+def test_a_missing_package_is_named_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.layers.layer.package_versions", dict.fromkeys)
+    assert OTHERS["soft_moe_bwconrad"].missing == (
+        "soft-moe is not installed: pip install soft-moe==0.0.1, or pip install 'softmoe-bench[peers]'"
+    )
+    assert TABLE["soft"].missing is None
+    monkeypatch.setattr("bench.layers.layer.package_versions", lambda names: dict.fromkeys(names, "9.9"))
+    assert OTHERS["soft_moe_bwconrad"].missing is None
+
+
+def test_where_a_layer_comes_from() -> None:
+    assert layers.package("mixtral_transformers").name == "transformers"
+    assert layers.package("soft") is None
+    assert layers.package("my.moe:Layer") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "axes", "reason"),
+    [
+        ("mixtral_transformers", {"num_experts": 4, "top_k": 4}, None),
+        ("mixtral_transformers", {"num_experts": 4, "top_k": 5}, "top_k=5 is more than num_experts=4"),
+        ("mixture_of_experts", {"num_experts": 2}, None),
+        (
+            "mixture_of_experts",
+            {"num_experts": 1},
+            "mixture-of-experts sends every token to two experts: num_experts must be at least 2",
+        ),
+        (
+            "mixture_of_experts",
+            {"num_experts": 2, "dtype": "bfloat16"},
+            "mixture-of-experts multiplies float32 masks with its tokens: it runs in float32 only",
+        ),
+        ("st_moe_pytorch", {"num_experts": 2, "top_k": 2}, None),
+        (
+            "st_moe_pytorch",
+            {"num_experts": 2, "top_k": 1},
+            "st-moe-pytorch takes two experts per token or more, got top_k=1",
+        ),
+        ("st_moe_pytorch", {"num_experts": 2, "top_k": 3}, "top_k=3 is more than num_experts=2"),
+        (
+            "st_moe_pytorch",
+            {"num_experts": 2, "top_k": 2, "dtype": "float16"},
+            "st-moe-pytorch multiplies float32 masks with its tokens: it runs in float32 only",
+        ),
+        ("mixtral_transformers", {"num_experts": 4, "top_k": 2, "dtype": "bfloat16"}, None),
+    ],
+)
+def test_cases_of_other_packages_without_a_meaning(name: str, axes: dict[str, Any], reason: str | None) -> None:
+    assert TABLE[name].impossible({"dtype": "float32"} | axes) == reason
 
 
 def source(module: str) -> str:
@@ -126,7 +208,7 @@ def test_an_unknown_layer() -> None:
     )
 
 
-@pytest.mark.parametrize("like", [layer.name for layer in WHOLE])
+@pytest.mark.parametrize("like", parameters(layer.name for layer in WHOLE))
 def test_the_layer_of_a_case_is_called_with_the_axes_of_the_case(like: str) -> None:
     case = plan.single(like, {**SHAPE_OF_EXAMPLES, **EXAMPLES[like]})
     assert of_case(case) is TABLE[like]

@@ -623,3 +623,36 @@ def test_a_single_case_that_is_none(layer: str, axes: dict[str, Any], text: str)
     with pytest.raises(InputError) as error:
         plan.single(layer, axes)
     assert str(error.value) == text
+
+
+# layers of other packages
+
+THEIRS = {"layer": "soft_moe_pytorch", "num_experts": 8, "slots_per_expert": 4}
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
+    """What is installed, as far as a plan can see."""
+    found: dict[str, str | None] = {}
+    monkeypatch.setattr("bench.layers.layer.package_versions", lambda names: {name: found.get(name) for name in names})
+    return found
+
+
+def test_a_layer_whose_package_is_missing_is_skipped_with_what_to_type(installed: dict[str, str | None]) -> None:
+    found = planned(SOFT, THEIRS)
+    why = (
+        "soft-moe-pytorch is not installed: pip install soft-moe-pytorch==0.1.9, or pip install 'softmoe-bench[peers]'"
+    )
+    assert [p.skip for p in found.cases] == [None, why]
+    assert found.packages == []
+    assert complaint(THEIRS) == f"grid g has no case that can be measured: {why}"
+    installed["soft-moe-pytorch"] = "0.1.9"
+    found = planned(SOFT, THEIRS)
+    assert [p.skip for p in found.cases] == [None, None]
+    assert found.packages == ["soft-moe-pytorch"]
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_case_without_a_meaning_is_so_whatever_is_installed() -> None:
+    found = planned(SOFT, {"layer": "mixture_of_experts", "num_experts": 1})
+    assert found.cases[1].skip == "mixture-of-experts sends every token to two experts: num_experts must be at least 2"

@@ -102,6 +102,18 @@ def test_the_run_keeps_what_was_asked_and_where(store: Store, the_plan: Plan) ->
     assert kept.environment.informational["packages"]["softmoe-bench"]
 
 
+def test_a_run_keeps_the_versions_of_other_packages_that_it_measures(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.layers.layer.package_versions", lambda names: dict.fromkeys(names, "1.2"))
+    monkeypatch.setattr("bench.run.environment.package_versions", lambda names: dict.fromkeys(names, "1.2"))
+    sweeps = [*GRID["sweep"], {"layer": "mixture_of_experts", "num_experts": 4}]
+    run = begin(store, plan.make(grid.parse({**GRID, "sweep": sweeps}, source="tiny.toml")))
+    packages = run.environment.informational["packages"]
+    assert packages["mixture-of-experts"] == "1.2"
+    assert "transformers" not in packages
+
+
 def test_a_case_that_fails_is_recorded_once_and_not_tried_again(store: Store, the_plan: Plan) -> None:
     first, second, third = the_plan.runnable
     outcomes = [failed(first, Status.OUT_OF_MEMORY, "no memory"), *fine([second, third])]

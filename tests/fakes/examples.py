@@ -21,6 +21,12 @@ AXES: dict[str, dict[str, object]] = {
     "hash_routing": {"num_experts": 4},
     "balanced_assignment": {"num_experts": 4},
     "remoe": {"num_experts": 4},
+    "soft_moe_pytorch": {"num_experts": 4, "slots_per_expert": 4},
+    "soft_mixture_of_experts": {"num_experts": 4, "slots_per_expert": 4},
+    "soft_moe_bwconrad": {"num_experts": 4, "slots_per_expert": 4},
+    "mixtral_transformers": {"num_experts": 4},
+    "mixture_of_experts": {"num_experts": 4},
+    "st_moe_pytorch": {"num_experts": 4},
 }
 """Name -> axes without a default; a test that goes over every layer starts from these."""
 

@@ -13,6 +13,7 @@ from bench.report.sections import (
     figures,
     flops,
     memory,
+    peers,
     reproduce,
     routing,
     scaling,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 TABLE: tuple[Build, ...] = (
     summary.build,
     comparison.build,
+    peers.build,
     scaling.build,
     memory.build,
     flops.build,

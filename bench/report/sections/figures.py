@@ -40,7 +40,7 @@ def build(runs: Sequence[RunResults]) -> Section | None:
     columns = [
         Column("layer"),
         *([Column("run")] if seen.several else []),
-        *([Column("backend")] if any(entry.case.get("backend") for entry in seen.entries) else []),
+        *([Column("backend")] if any(naming.backend(entry.case) for entry in seen.entries) else []),
         *(Column(naming.axis(name), number=_numeric(seen.entries, name)) for name in axes),
         Column("latency", number=True, hint="of one call on the whole batch"),
         Column("95 % interval", number=True, hint="of the latency, over processes"),
@@ -50,7 +50,7 @@ def build(runs: Sequence[RunResults]) -> Section | None:
         Column("status"),
         Column("caveats", long=True),
     ]
-    backend = any(entry.case.get("backend") for entry in seen.entries)
+    backend = any(naming.backend(entry.case) for entry in seen.entries)
     rows = []
     for entry in seen.entries:
         layer, *rest = _row(entry, axes, backend=backend)
@@ -71,7 +71,7 @@ def _row(entry: Entry, axes: Sequence[str], *, backend: bool) -> list[str | Mark
     latency = entry.figure("latency")
     return [
         entry.layer,
-        *([str(entry.case.get("backend") or "")] if backend else []),
+        *([naming.backend(entry.case)] if backend else []),
         *(show_value(entry.case[name]) if name in entry.case else "" for name in axes),
         naming.value(latency),
         naming.interval(latency.interval if latency else None, "s"),

@@ -114,13 +114,20 @@ def _over(seen: View, timed: Sequence[Entry], name: str) -> tuple[list[Chart], s
         for metric, title, up in METRICS:
             plane = Plane(naming.axis_label(name), up, "s" if metric == "latency" else "token/s", name in NUMERIC)
             heading = f"{title}, {where}" if where else title
-            charts.append(curves(f"scaling-{name}-{i}-{metric}", heading, plane, series[metric][:MOST_SERIES]))
+            charts.append(curves(f"scaling-{name}-{i}-{metric}", heading, plane, _foremost(series[metric])))
     words = []
     if len(drawn) > MOST_FACETS:
         words.append(f"{MOST_FACETS} of {len(drawn)} combinations of the other axes are drawn")
     if dropped:
         words.append(f"{naming.count(dropped, 'line')} beyond the first {MOST_SERIES} of a chart left out")
     return charts, f"{'; '.join(words)}. The table of all figures has every case." if words else ""
+
+
+def _foremost(series: list[Series]) -> list[Series]:
+    """Returns as many series as a chart has room for: level ones make room for those that have the axis."""
+    room = MOST_SERIES - sum(line.level is None for line in series)
+    level = [line for line in series if line.level is not None][: max(0, room)]
+    return [line for line in series if line.level is None or line in level][:MOST_SERIES]
 
 
 def _worth(seen: View, placed: Sequence[Entry], name: str) -> bool:

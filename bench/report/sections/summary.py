@@ -121,6 +121,8 @@ def _nothing(found: RunResults) -> str:
         return "Nothing was measured yet, so there is no answer."
     if found.count(Status.OK) == 0:
         return "No case ended well, so there is no answer; the reasons are under Failures."
+    if any(result.figures.get("latency") for result in found.cases):
+        return "No case that can be ranked was timed."
     return "Cases were inspected but none was timed, so nothing can be said of speed."
 
 

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from recorded import measured, run, soft
 
+from bench import layers
 from bench.cli import group
 from bench.errors import BenchError
 from bench.records import Planned
@@ -225,6 +226,11 @@ def test_doctor_says_what_machine_this_is(cli: Cli) -> None:
     answer = json.loads(cli("doctor", "--json").stdout)
     assert answer["machine"]["torch"] == answer["packages"]["torch"]
     assert {"name", "ok", "detail", "hint"} == set(answer["findings"][0])
+    others = answer["findings"][-1]
+    missing = [layer.package.name for layer in layers.TABLE.values() if layer.missing]
+    assert (others["name"], others["ok"]) == ("layers of other packages", not missing)
+    assert all(name in others["detail"] for name in missing)
+    assert "transformers" in answer["packages"]
 
 
 # answers from a store
@@ -301,6 +307,22 @@ def test_lists(what: str) -> None:
     assert len(invoke("list", what).output.splitlines()) >= 4
     answer = json.loads(invoke("list", what, "--json").output)
     assert all({"name", "text"} <= set(row) for row in answer)
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        (None, "needs: soft-moe, not installed (pip install soft-moe==0.0.1))"),
+        ("0.0.1", "needs: soft-moe, installed 0.0.1)"),
+    ],
+)
+def test_a_list_of_layers_says_what_each_needs(
+    version: str | None, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.layers.layer.package_versions", lambda names: dict.fromkeys(names, version))
+    lines = invoke("list", "layers").output.splitlines()
+    assert [line.endswith(words) for line in lines if line.startswith("soft_moe_bwconrad")] == [True]
+    assert not [line for line in lines if line.startswith("soft ") and "needs" in line]
 
 
 def test_plan_shows_cases_and_skips(folder: Path) -> None:

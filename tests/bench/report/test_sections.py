@@ -18,6 +18,7 @@ from bench.report.sections import (
     figures,
     flops,
     memory,
+    peers,
     reproduce,
     routing,
     scaling,
@@ -46,10 +47,10 @@ def charts(section: Section) -> dict[str, str]:
 
 
 def test_table_names_every_section_once() -> None:
-    assert len(table.TABLE) == len(set(table.TABLE)) == 12
+    assert len(table.TABLE) == len(set(table.TABLE)) == 13
 
 
-@pytest.mark.parametrize("module", [scaling, memory, flops, routing, accuracy, caveats])
+@pytest.mark.parametrize("module", [scaling, memory, flops, routing, accuracy, caveats, peers])
 def test_sections_without_data_are_absent(make: SimpleNamespace, module: ModuleType) -> None:
     failing = make.case()
     assert module.build([make.run([failing], [make.failed(failing, Status.ERROR, "no")])]) is None
@@ -269,3 +270,14 @@ def test_several_runs_keep_their_names(make: SimpleNamespace) -> None:
     assert [row[1] for row in table[1:]] == ["before"] * 10 + ["after"] * 10
     assert "Dense FFN [after]: 2.02 ms throughout" in str(scaling.build(runs).body)
     assert rows(environment.build(runs))[0] == ["fact", "before", "after"]
+
+
+def test_scaling_keeps_the_lines_where_level_ones_fill_the_chart(make: SimpleNamespace) -> None:
+    cases = [make.case("soft", backend=backend) for backend in ("fused", "einsum")]
+    cases += [make.case(layer) for layer in ("dense", "mixture_of_experts", "st_moe_pytorch", "soft_moe_pytorch")]
+    cases += [make.case("dense", activation="swiglu"), make.case("soft_moe_bwconrad")]
+    cases += [make.case("soft_mixture_of_experts"), make.case("st_moe_pytorch", top_k=3)]
+    outcomes = [o for of in cases for o in make.timed(of, 1, 1.1, 1.05)]
+    section = scaling.build([make.run(cases, outcomes)])
+    assert "Soft MoE: 1.05 s at fused, 1.05 s at einsum" in str(section.body)
+    assert "1 line beyond the first 8 of a chart left out" in words(section)

@@ -3,6 +3,7 @@
 import examples
 import pytest
 import torch
+from installed import parameters
 from recorded import SETTINGS, soft
 
 from bench import layers, plan
@@ -100,6 +101,21 @@ def test_the_counters_agree(layer: str, axes: dict[str, object], mode: str) -> N
         assert counted["flops_fvcore"] == counted["flops_torch"]
 
 
+@pytest.mark.parametrize("mode", ["forward", "forward_backward"])
+@pytest.mark.parametrize("name", parameters(n for n, layer in layers.TABLE.items() if layer.package and layer.cost))
+def test_other_packages_compute_the_products_of_the_formula(name: str, mode: str) -> None:
+    for backend in layers.TABLE[name].backends or (None,):
+        axes = {**SHAPE, **examples.AXES[name], "mode": mode}
+        case = plan.single(name, axes if backend is None else axes | {"backend": backend})
+        counted, _ = observe(case)
+        cost = layers.cost(case)
+        assert cost is not None
+        assert counted["flops_torch"] == cost.executed_flops
+        subject = build(plan.task(case, 0, SETTINGS))
+        assert sum(p.numel() for p in subject.layer.parameters()) == cost.parameters
+        assert cost.parameter_bytes == 4 * cost.parameters
+
+
 def test_grouped_and_loop_compute_the_same_rows_where_tokens_are_dropped() -> None:
     counts = [
         observe(plan.single("token_choice", {**SHAPE, "num_experts": 4, "capacity_factor": 0.5, "backend": b}))[0]
@@ -123,6 +139,27 @@ class Unknown(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.cdist(x, x) @ x
+
+
+class Handing(torch.nn.Module):
+    """Hands a parameter to a submodule."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(16, 16))
+        self.same = torch.nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.same(self.weight)
+
+
+def test_a_parameter_that_a_submodule_is_given_is_no_obstacle() -> None:
+    task = plan.task(soft(), 0, SETTINGS)
+    subject = build(task)
+    layer = Handing()
+    finding = flops.observe(type(subject)(**{**vars(subject), "layer": layer}), task)
+    assert {o.metric: o.samples[0] for o in finding.observations}["flops_torch"] == 2 * 32 * 16 * 16
+    assert layer.weight.requires_grad
 
 
 def test_what_a_counter_missed_is_named_and_its_figure_left_out() -> None:
