@@ -148,6 +148,9 @@ AXES: dict[str, Axis] = {
         Axis("batch_priority", bool, False, "confident tokens take places first"),  # noqa: FBT003
         Axis("renormalize", bool, False, "the chosen gates sum to one"),  # noqa: FBT003
         Axis("capacity_rounding", str, "round", "how the capacity is rounded", allowed=("round", "ceil", "ceil4")),
+        Axis("memory", str, "normal", "low = linear in the tokens (soft, fused)", allowed=("normal", "low")),
+        Axis("active_experts", int, None, "experts computed per sequence (soft); none = all", minimum=1, optional=True),
+        Axis("subset_choice", str, "combine", "how active experts are chosen", allowed=("combine", "random")),
         Axis("normalize", str, "logits", "what the L2 norm is for (soft)", allowed=("logits", "tokens", "none")),
         Axis("activation", str, "gelu", "activation of the experts", allowed=("gelu", "swiglu")),
         Axis("batch_size", int, 1, "sequences per call", minimum=1),

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from softmoe_ref import workers
+from softmoe_ref import pages, workers
 from softmoe_ref.activations import BACKWARD, INTO
-from softmoe_ref.pages import empty_gradient
 
 FEWEST_PER_THREAD: Final = 4  # with fewer experts a thread would wait for the others
 DTYPES: Final = (torch.float32, torch.float64)
@@ -113,7 +112,7 @@ class _Run(Function):
         rows_RD, w1, b1, w2, b2, kept_RF = ctx.saved_tensors
         stack = Stack(w1, b1, w2, b2)
         grads = [
-            empty_gradient(tensor) if needed else None
+            pages.empty(tensor.shape, tensor) if needed else None
             for tensor, needed in zip((rows_RD, w1, b1, w2, b2), ctx.needs_input_grad[:5], strict=True)
         ]
         grad_rows, grad_w1, grad_b1, grad_w2, grad_b2 = grads

@@ -1,25 +1,27 @@
-"""Memory for large gradients in huge pages, where Linux offers them.
+"""Memory for large results in huge pages, where Linux offers them.
 
-One pass over 128 experts writes 600 MB of new gradients. In pages of 4 KiB that is 150 000 page faults, which here took
-about as long as all of its matrix products; in pages of 2 MiB it is 300. torch's allocator asks for them with
+One pass back through 128 experts writes 600 MB of new gradients. In pages of 4 KiB that is 150 000 page faults, which
+took about as long as all of its matrix products; in pages of 2 MiB it is 300. torch's allocator asks for them with
 THP_MEM_ALLOC_ENABLE=1, for everything; here only what is large and about to be written as a whole asks.
 """
 
 import ctypes
 import mmap
 import sys
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
 
-import torch
 from torch import Tensor
 
 LEAST_BYTES: Final = 32 * 2**20  # glibc's largest threshold: a block of this size is a mapping of its own
 
 
-def empty_gradient(weight: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Return uninitialised memory like the CPU tensor `weight`, contiguous."""
-    found = torch.empty_like(weight, dtype=dtype, memory_format=torch.contiguous_format)
+def empty(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Return uninitialised memory of a `shape`, contiguous, with dtype and device of `like`."""
+    found = like.new_empty(shape)
+    if found.device.type != "cpu":
+        return found
     size = found.numel() * found.element_size()
     advise = _madvise()
     if advise is not None and size >= LEAST_BYTES:

@@ -1,15 +1,15 @@
 """Soft MoE mixing with one exponential for both softmaxes.
 
-D and C are softmaxes of the same logits over different axes. If all logits are close to one number c, then with
-E = exp(logits - c)
+D and C are softmaxes of the same logits over different axes. If all logits are small, then with E = exp(logits)
 
     D^T X = (E^T X) / column sums of E,     C Y = (E Y) / row sums of E
 
 so that one matrix is stored instead of two, and the divisions fall on the products. The backward pass takes the sum
-in the gradient of a softmax from them as well: sum_m D_ms dD_ms = <slot_s, dslot_s>. If the logits spread further, E
-underflows, and only two softmaxes are right; the router decides (`softmoe_ref.soft.SoftRouter`).
+in the gradient of a softmax from them as well: sum_m D_ms dD_ms = <slot_s, dslot_s>. If the logits are larger, E
+overflows, and only a softmax is right; the router decides (`softmoe_ref.soft.SoftRouter`).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Self, final
 
@@ -17,15 +17,17 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from softmoe_ref.routing import Weights, unit
+from softmoe_ref import pages
+from softmoe_ref.mixing import Mixing
+from softmoe_ref.routing import Weights
 
-# Highest minus lowest logit: from exp(-30) = 9e-14 to exp(30) = 1e13, products and sums stay well inside float32.
-SAFE_SPREAD: Final = 60.0
+LARGEST_LOGIT: Final = 30.0  # from exp(-30) = 9e-14 to exp(30) = 1e13, products and sums stay well inside float32
+PIECE: Final = 2**21  # logits worked on at a time: 8 MiB of float32, which the last cache holds
 
 
 @final
 @dataclass(frozen=True)
-class SharedExp:
+class SharedExp(Mixing):
     """Dense decision that keeps the exponential of the logits, and the weights implicit.
 
     Attributes:
@@ -43,31 +45,27 @@ class SharedExp:
     unit_tokens: bool
 
     @classmethod
-    def of(cls, logits_BMS: Tensor, centre: float, slots_per_expert: int, *, unit_tokens: bool) -> Self:
-        """Return the decision for `logits_BMS`, which it overwrites, all within SAFE_SPREAD / 2 of `centre`."""
-        exp_BMS = (logits_BMS.sub_(centre) if centre else logits_BMS).exp_()
-        sums = exp_BMS.detach()
-        return cls(exp_BMS, sums.sum(1), sums.sum(2), slots_per_expert, unit_tokens)
-
-    def dispatch(self, x: Tensor) -> Tensor:
-        """Return the slots (E, B * P, D), contiguous per expert."""
-        mixed_BMD = unit(x, dim=-1) if self.unit_tokens else x
+    def of(cls, seen_BMD: Tensor, phi_DS: Tensor, slots_per_expert: int, *, unit_tokens: bool) -> Self:
+        """Return the decision for the logits `seen_BMD @ phi_DS`, none of which may exceed LARGEST_LOGIT."""
         if torch.is_grad_enabled():
-            slots_BSD: Tensor = _MixTokens.apply(self.exp, mixed_BMD, self.column_sum)  # type: ignore[no-untyped-call]
+            parts: tuple[Tensor, Tensor, Tensor] = _Exp.apply(seen_BMD, phi_DS)  # type: ignore[no-untyped-call]
         else:
-            slots_BSD = _mix_tokens(self.exp, mixed_BMD, self.column_sum)
-        slots_BEPD = slots_BSD.view(len(x), -1, self.slots_per_expert, x.shape[-1])
-        return slots_BEPD.transpose(0, 1).flatten(1, 2)
+            parts = _exp(seen_BMD, phi_DS)
+        return cls(*parts, slots_per_expert, unit_tokens)
 
-    def combine(self, y: Tensor) -> Tensor:
-        """Return (B, M, D) from the experts' outputs `y` (E, B * P, D)."""
-        y_EBPD = y.reshape(len(y), -1, self.slots_per_expert, y.shape[-1])
-        y_BSD = y_EBPD.transpose(0, 1).flatten(1, 2)
+    def mix_tokens(self, x: Tensor) -> Tensor:
+        """Return the slots (B, S, D)."""
         if torch.is_grad_enabled():
-            mixed_BMD: Tensor = _MixSlots.apply(self.exp, y_BSD, self.row_sum)  # type: ignore[no-untyped-call]
-        else:
-            mixed_BMD = _mix_slots(self.exp, y_BSD, self.row_sum)
-        return mixed_BMD
+            slots_BSD: Tensor = _MixTokens.apply(self.exp, x, self.column_sum)  # type: ignore[no-untyped-call]
+            return slots_BSD
+        return _mix_tokens(self.exp, x, self.column_sum)
+
+    def mix_slots(self, y: Tensor) -> Tensor:
+        """Return the outputs (B, M, D)."""
+        if torch.is_grad_enabled():
+            y_BMD: Tensor = _MixSlots.apply(self.exp, y, self.row_sum)  # type: ignore[no-untyped-call]
+            return y_BMD
+        return _mix_slots(self.exp, y, self.row_sum)
 
     def weights(self) -> Weights:
         """Return the same decision with its weights written out."""
@@ -76,39 +74,58 @@ class SharedExp:
         shape = (*self.exp.shape[:2], -1, self.slots_per_expert)
         return Weights(dispatch_BMS.view(shape), combine_BMS.view(shape), self.unit_tokens)
 
-    @property
-    def dispatch_weights(self) -> Tensor:
-        """(B, M, E, P), the paper's D."""
-        return self.weights().dispatch_weights
 
-    @property
-    def combine_weights(self) -> Tensor:
-        """(B, M, E, P), the paper's C."""
-        return self.weights().combine_weights
+def _pieces(exp_BMS: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Yield sequences and tokens of pieces that fit the caches, each contiguous in memory."""
+    batch, length, slots = exp_BMS.shape
+    sequences, tokens = max(1, PIECE // (length * slots)), max(16, PIECE // slots)
+    for first in range(0, batch, sequences):
+        for start in range(0, length, tokens):
+            yield slice(first, first + sequences), slice(start, start + tokens)
 
-    def assigned(self) -> Tensor:
-        """Return (T, E) bool, all true."""
-        return self.weights().assigned()
 
-    def load(self) -> Tensor:
-        """Return (E,) float64, all B * P."""
-        return self.weights().load()
+def _exp(seen_BMD: Tensor, phi_DS: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the exponential of the logits (B, M, S), its column sums (B, S) and its row sums (B, M)."""
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]  # out= has no place in a trace
+        exp_BMS = (seen_BMD @ phi_DS).exp()
+        return exp_BMS, exp_BMS.sum(1), exp_BMS.sum(2)
+    batch, length, _ = seen_BMD.shape
+    exp_BMS = pages.empty((batch, length, phi_DS.shape[1]), seen_BMD)
+    column_sum_BS = exp_BMS.new_zeros(batch, phi_DS.shape[1])
+    row_sum_BM = exp_BMS.new_empty(batch, length)
+    for sequences, tokens in _pieces(exp_BMS):
+        piece = torch.matmul(seen_BMD[sequences, tokens], phi_DS, out=exp_BMS[sequences, tokens]).exp_()
+        column_sum_BS[sequences].add_(piece.sum(1))
+        torch.sum(piece, 2, out=row_sum_BM[sequences, tokens])
+    return exp_BMS, column_sum_BS, row_sum_BM
 
-    def importance(self) -> Tensor:
-        """Return (E,): the sum of the combine weights of each expert's slots."""
-        return self.weights().importance()
 
-    def drop_rate(self) -> float:
-        """Return 0.0."""
-        return 0.0
+@final
+class _Exp(Function):
+    """E = exp(seen phi) and its sums; the sums' share in the gradient is taken by those who divide by them."""
 
-    def unrouted_rate(self) -> float:
-        """Return 0.0."""
-        return 0.0
+    @staticmethod
+    def forward(ctx: Any, seen_BMD: Tensor, phi_DS: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401
+        exp_BMS, column_sum_BS, row_sum_BM = _exp(seen_BMD, phi_DS)
+        ctx.save_for_backward(seen_BMD, phi_DS, exp_BMS)
+        ctx.mark_non_differentiable(column_sum_BS, row_sum_BM)
+        return exp_BMS, column_sum_BS, row_sum_BM
 
-    def losses(self) -> dict[str, Tensor]:
-        """Return no auxiliary loss."""
-        return {}
+    @staticmethod
+    def backward(ctx: Any, grad_BMS: Tensor, *_sums: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+        seen_BMD, phi_DS, exp_BMS = ctx.saved_tensors
+        grad_seen_BMD, grad_phi_DS = torch.empty_like(seen_BMD), torch.zeros_like(phi_DS)
+        for sequences, tokens in _pieces(exp_BMS):
+            piece_TS = (grad_BMS[sequences, tokens] * exp_BMS[sequences, tokens]).flatten(0, 1)
+            grad_seen_BMD[sequences, tokens] = (piece_TS @ phi_DS.mT).view_as(grad_seen_BMD[sequences, tokens])
+            seen_TD = seen_BMD[sequences, tokens].flatten(0, 1)
+            torch.addmm(grad_phi_DS, seen_TD.mT, piece_TS, out=grad_phi_DS)  # a counter of FLOPs does not know addmm_
+        return grad_seen_BMD, grad_phi_DS
+
+
+def _product(a_BMD: Tensor, b_BSD: Tensor) -> Tensor:
+    """Return a b^T (B, M, S)."""
+    return torch.bmm(a_BMD, b_BSD.mT, out=pages.empty((len(a_BMD), a_BMD.shape[1], b_BSD.shape[1]), a_BMD))
 
 
 def _mix_tokens(exp_BMS: Tensor, x_BMD: Tensor, column_sum_BS: Tensor) -> Tensor:
@@ -135,7 +152,7 @@ class _MixTokens(Function):
         grad_exp_BMS = grad_x_BMD = None
         if ctx.needs_input_grad[0]:
             mean_BS = torch.linalg.vecdot(share_BSD, slots_BSD)
-            grad_exp_BMS = torch.bmm(x_BMD, share_BSD.mT).sub_(mean_BS.unsqueeze(1))
+            grad_exp_BMS = _product(x_BMD, share_BSD).sub_(mean_BS.unsqueeze(1))
         if ctx.needs_input_grad[1]:
             grad_x_BMD = torch.bmm(exp_BMS, share_BSD)
         return grad_exp_BMS, grad_x_BMD, None
@@ -157,7 +174,7 @@ class _MixSlots(Function):
         grad_exp_BMS = grad_slots_BSD = None
         if ctx.needs_input_grad[0]:
             mean_BM = torch.linalg.vecdot(share_BMD, y_BMD)
-            grad_exp_BMS = torch.bmm(share_BMD, slots_BSD.mT).sub_(mean_BM.unsqueeze(2))
+            grad_exp_BMS = _product(share_BMD, slots_BSD).sub_(mean_BM.unsqueeze(2))
         if ctx.needs_input_grad[1]:
             grad_slots_BSD = torch.bmm(exp_BMS.mT, share_BMD)
         return grad_exp_BMS, grad_slots_BSD, None

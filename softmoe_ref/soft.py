@@ -9,19 +9,25 @@ authors' google-research/vmoe at 942a78b, projects/soft_moe/router.py: `unit` pu
 the logits see normalised tokens, the slots mix the tokens themselves.
 """
 
+import math
 from typing import Any, Final, final
 
 import torch
 from torch import Tensor, nn
 
-from softmoe_ref import arguments
+from softmoe_ref import arguments, subset
+from softmoe_ref.attended import Attended
+from softmoe_ref.blocked import Blocked
 from softmoe_ref.experts import Experts, computing_dtype
+from softmoe_ref.mixing import logits_of, two_softmaxes
 from softmoe_ref.moe import MoE, Router
-from softmoe_ref.routing import Decision, Weights, routing_dtype, unit
-from softmoe_ref.shared_exp import SAFE_SPREAD, SharedExp
+from softmoe_ref.routing import Decision, routing_dtype, unit
+from softmoe_ref.shared_exp import LARGEST_LOGIT, SharedExp
 
-BACKENDS: Final = ("einsum", "fused")
+BACKENDS: Final = ("einsum", "fused", "sdpa", "compile")
 NORMALIZE: Final = ("logits", "tokens", "none")
+MEMORY: Final = ("normal", "low")
+MANY_LOGITS: Final = 2**24  # above 64 MiB of them, one block of tokens at a time is the faster way on a CPU
 
 
 @final
@@ -33,7 +39,7 @@ class SoftRouter(Router):
         scale: (), the temperature, starting at 1.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword per axis of a case
         self,
         d_model: int,
         num_experts: int,
@@ -41,6 +47,10 @@ class SoftRouter(Router):
         *,
         backend: str,
         normalize: str,
+        memory: str,
+        active_experts: int | None,
+        subset_choice: str,
+        renormalize: bool,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -48,9 +58,24 @@ class SoftRouter(Router):
         arguments.positive_integer("slots_per_expert", slots_per_expert)
         arguments.one_of("backend", backend, BACKENDS)
         arguments.one_of("normalize", normalize, NORMALIZE)
+        arguments.one_of("memory", memory, MEMORY)
+        arguments.one_of("subset_choice", subset_choice, subset.CHOICES)
+        if active_experts is not None:
+            arguments.positive_integer("active_experts", active_experts)
+            if active_experts > num_experts:
+                raise ValueError(f"active_experts must be at most num_experts = {num_experts}, got {active_experts}")
+        special = [name for name, asked in (("memory", memory == "low"), ("active_experts", active_experts)) if asked]
+        if special and (backend != "fused" or len(special) > 1):
+            raise ValueError(f"{' and '.join(special)} must be asked of backend fused, one at a time, got {backend!r}")
+        if renormalize and active_experts is None:
+            raise ValueError("renormalize must go with active_experts: the weights of all experts sum to 1 already")
         self.slots_per_expert = slots_per_expert
         self.backend = backend
         self.normalize = normalize
+        self.memory = memory
+        self.active_experts = active_experts
+        self.subset_choice = subset_choice
+        self.renormalize = renormalize
         self.phi = nn.Parameter(torch.empty(d_model, num_experts, slots_per_expert, device=device, dtype=dtype))
         self.scale = nn.Parameter(torch.empty((), device=device, dtype=dtype))
         self.reset_parameters()
@@ -67,36 +92,48 @@ class SoftRouter(Router):
         if self.normalize != "none":
             seen_BMD, phi_DEP = unit(seen_BMD, dim=-1), unit(phi_DEP, dim=0)
         phi_DEP = phi_DEP * self.scale.to(dtype)
-        if self.backend == "einsum":
-            return self._two_softmaxes(torch.einsum("BMD,DEP->BMEP", seen_BMD, phi_DEP))
-        logits_BMS = seen_BMD @ phi_DEP.flatten(1)
-        centre = self._safe_centre(x, logits_BMS)
-        if centre is None:
-            return self._two_softmaxes(logits_BMS.view(*x.shape[:2], *phi_DEP.shape[1:]))
-        return SharedExp.of(logits_BMS, centre, self.slots_per_expert, unit_tokens=self.normalize == "tokens")
+        if self.backend in ("einsum", "compile"):
+            return two_softmaxes(torch.einsum("BMD,DEP->BMEP", seen_BMD, phi_DEP), unit_tokens=self.unit_tokens)
+        if self.backend == "sdpa":
+            phi_SD = phi_DEP.flatten(1).mT.contiguous()
+            return Attended(seen_BMD, phi_SD, self.slots_per_expert, self.unit_tokens)
+        return self._fused(x, seen_BMD, phi_DEP)
 
-    def _two_softmaxes(self, logits_BMEP: Tensor) -> Weights:
-        return Weights(
-            dispatch_weights=logits_BMEP.softmax(1),
-            combine_weights=logits_BMEP.flatten(2).softmax(2).view_as(logits_BMEP),
-            unit_tokens=self.normalize == "tokens",
-        )
+    @property
+    def unit_tokens(self) -> bool:
+        """Whether the slots mix the normalised tokens."""
+        return self.normalize == "tokens"
 
-    def _safe_centre(self, x: Tensor, logits_BMS: Tensor) -> float | None:
-        """Return a number that all logits are close to, so that one exponential can serve both softmaxes, or None.
+    def _fused(self, x: Tensor, seen_BMD: Tensor, phi_DEP: Tensor) -> Decision[Any]:
+        """Return the decision in the form that is the best one for its size, its logits and what is asked of it."""
+        phi_DS = phi_DEP.flatten(1)
+        if self.memory == "low":
+            return Blocked(seen_BMD, phi_DS, self.slots_per_expert, self.unit_tokens)
+        if self.active_experts is not None:
+            return subset.Subset.of(
+                logits_of(seen_BMD, phi_DS, self.slots_per_expert),
+                self.active_experts,
+                choice=self.subset_choice,
+                renormalize=self.renormalize,
+                unit_tokens=self.unit_tokens,
+            )
+        on_cpu = x.device.type == "cpu" and computing_dtype(x) == seen_BMD.dtype
+        if on_cpu and self._largest_logit(seen_BMD, phi_DS) <= LARGEST_LOGIT:
+            return SharedExp.of(seen_BMD, phi_DS, self.slots_per_expert, unit_tokens=self.unit_tokens)
+        if on_cpu and seen_BMD.shape[0] * seen_BMD.shape[1] * phi_DS.shape[1] > MANY_LOGITS:
+            return Blocked(seen_BMD, phi_DS, self.slots_per_expert, self.unit_tokens)
+        return two_softmaxes(logits_of(seen_BMD, phi_DS, self.slots_per_expert), unit_tokens=self.unit_tokens)
 
-        Normalised logits lie within +-scale. Looking at `scale`, or at the logits, is free on a CPU; on a GPU it would
-        make every call wait for the device and could not be captured in a CUDA graph, and there the exponentials are
-        cheap: so the answer is always None there.
+    def _largest_logit(self, seen_BMD: Tensor, phi_DS: Tensor) -> float:
+        """Return what no logit exceeds: |scale| if both factors are normalised, else the product of their norms.
+
+        Looking is free on a CPU. On a GPU it would make every call wait for the device and could not be captured in a
+        CUDA graph, and there exponentials are cheap: it is not asked there.
         """
-        if x.device.type != "cpu" or computing_dtype(x) != logits_BMS.dtype:
-            return None
-        if self.normalize == "none":
-            low, high = (float(end) for end in logits_BMS.detach().aminmax())
-        else:
-            high = abs(float(self.scale.detach()))
-            low = -high
-        return (low + high) / 2 if high - low <= SAFE_SPREAD else None
+        if self.normalize != "none":
+            return abs(float(self.scale.detach()))
+        longest = (factor.detach().norm(dim=dim).amax() for factor, dim in ((seen_BMD, 2), (phi_DS, 0)))
+        return float(math.prod(float(norm) for norm in longest))
 
 
 def soft(  # noqa: PLR0913 - one keyword per axis of a case
@@ -108,6 +145,10 @@ def soft(  # noqa: PLR0913 - one keyword per axis of a case
     backend: str = "einsum",
     normalize: str = "logits",
     activation: str = "gelu",
+    memory: str = "normal",
+    active_experts: int | None = None,
+    subset_choice: str = "combine",
+    renormalize: bool = False,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> MoE:
@@ -118,12 +159,18 @@ def soft(  # noqa: PLR0913 - one keyword per axis of a case
         d_ff: F, the hidden width of each expert.
         num_experts: E, the paper's n.
         slots_per_expert: P, the paper's p.
-        backend: `einsum`, as written in the paper; or `fused`, the fastest way on this device, see
-            `softmoe_ref.shared_exp`.
+        backend: `einsum`, as written in the paper; `fused`, the fastest way on this device, see
+            `softmoe_ref.shared_exp`; `sdpa`, attention between tokens and slots, see `softmoe_ref.attended`; or
+            `compile`, the einsum through torch.compile.
         normalize: `logits`, the authors' code; `tokens`, where the slots mix the normalised tokens too, as several
             published packages do (the output then ignores a token's length); `none`, algorithm 1 of the paper, where
             `scale` merely multiplies the logits.
         activation: a key of `softmoe_ref.activations.ACTIVATIONS`.
+        memory: `low` keeps memory linear in the tokens, see `softmoe_ref.blocked`; `fused` only.
+        active_experts: how many experts of each sequence are computed, None for all, see `softmoe_ref.subset`; `fused`
+            only.
+        subset_choice: `combine`, those with the largest combine weights; or `random`, the same ones at every call.
+        renormalize: whether the combine weights of the active experts are divided by their sum.
         device: where the weights are.
         dtype: of the weights.
     """
@@ -134,7 +181,14 @@ def soft(  # noqa: PLR0913 - one keyword per axis of a case
         slots_per_expert,
         backend=backend,
         normalize=normalize,
+        memory=memory,
+        active_experts=active_experts,
+        subset_choice=subset_choice,
+        renormalize=renormalize,
         device=device,
         dtype=dtype,
     )
-    return MoE("soft", router, experts)
+    layer = MoE("soft", router, experts)
+    if backend == "compile":
+        layer.compile()
+    return layer

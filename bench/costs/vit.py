@@ -82,7 +82,7 @@ def vit(axes: Axes, moe: Cost) -> Cost:
         executed_flops=add(mlp.executed_flops, moe.executed_flops),
         one_sided_flops=replaced * moe.one_sided_flops,
         leaf_flops=patches,
-        repeated_flops=depth * attention // 2,
+        repeated_flops=depth * attention // 2 + replaced * moe.repeated_flops,
         output_bytes=batch * sizes.num_classes * size,
         min_bytes=None,
     )

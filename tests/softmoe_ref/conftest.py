@@ -31,7 +31,7 @@ class Golden:
 
     def __init__(self, stem: str) -> None:
         with np.load(GOLDEN / f"{stem}.npz") as stored:
-            self.meta: dict[str, Any] = json.loads(str(stored["meta_json"]))
+            self.meta: dict[str, Any] = json.loads(str(stored["meta_json"])) if "meta_json" in stored else {}
             self.arrays = {name: stored[name] for name in stored.files if name != "meta_json"}
         self.names = SOFT_NAMES if self.meta.get("kind") in ("soft", "ablation") else SPARSE_NAMES
 

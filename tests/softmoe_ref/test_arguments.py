@@ -54,7 +54,7 @@ def test_good_values_pass() -> None:
         (
             "soft",
             {**SIZES, "slots_per_expert": 1, "backend": "loop"},
-            "backend must be one of einsum, fused, got 'loop'",
+            "backend must be one of einsum, fused, sdpa, compile, got 'loop'",
         ),
         (
             "soft",
