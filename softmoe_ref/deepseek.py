@@ -63,8 +63,7 @@ class DeepSeekRouter(LinearRouter):
         arguments.one_of("backend", backend, BACKENDS)
         if num_experts % expert_groups:
             raise ValueError(f"expert_groups must divide num_experts = {num_experts}, got {expert_groups}")
-        if top_groups > expert_groups:
-            raise ValueError(f"top_groups must be at most expert_groups = {expert_groups}, got {top_groups}")
+        arguments.at_most("top_groups", top_groups, "expert_groups", expert_groups)
         choice = top_groups * num_experts // expert_groups
         if top_k > choice:
             raise ValueError(f"top_k must be at most the {choice} experts of top_groups = {top_groups}, got {top_k}")

@@ -115,8 +115,7 @@ def dense_active(
     arguments.positive_integer("d_ff", d_ff)
     arguments.positive_integer("num_experts", num_experts)
     arguments.positive_integer("top_k", top_k)
-    if top_k > num_experts:
-        raise ValueError(f"top_k must be at most num_experts = {num_experts}, got {top_k}")
+    arguments.at_most("top_k", top_k, "num_experts", num_experts)
     width = matched_width(d_model, d_ff, num_experts, counted=top_k, activation=activation)
     experts = Experts(1, d_model, width, activation=activation, device=device, dtype=dtype)
     return MoE("dense_active", EveryoneRouter(), experts)

@@ -163,8 +163,7 @@ def peer(
     arguments.positive_integer("d_ff", d_ff)
     if math.isqrt(num_experts) ** 2 != num_experts:
         raise ValueError(f"num_experts must be a square number, got {num_experts}")
-    if top_k > num_experts:
-        raise ValueError(f"top_k must be at most num_experts = {num_experts}, got {top_k}")
+    arguments.at_most("top_k", top_k, "num_experts", num_experts)
     if d_ff % top_k:
         raise ValueError(f"d_ff must be a multiple of top_k = {top_k}, since it is heads * top_k; got {d_ff}")
     experts = Neurons(num_experts, d_model, d_ff, backend=backend, device=device, dtype=dtype)

@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeVar, final
 import torch
 from torch import Tensor
 
-from softmoe_ref import losses
+from softmoe_ref import arguments, losses
 
 Rows = TypeVar("Rows")
 UNIT_EPSILON: Final = 1e-6  # google-research/vmoe, projects/soft_moe/router.py: inside the square root
@@ -243,8 +243,7 @@ def capacity(tokens: int, num_experts: int, capacity_factor: float, top_k: int =
     Raises:
         ValueError: for an unknown rounding, or if no place would be left.
     """
-    if rounding not in ROUNDINGS:
-        raise ValueError(f"capacity_rounding must be one of {', '.join(ROUNDINGS)}, got {rounding!r}")
+    arguments.one_of("capacity_rounding", rounding, ROUNDINGS)
     exact = int(tokens) * top_k * capacity_factor / int(num_experts)  # tracing hands sizes over as tensors
     multiple = 4 if rounding == "ceil4" else 1
     places = round(exact) if rounding == "round" else multiple * math.ceil(math.ceil(exact) / multiple)
