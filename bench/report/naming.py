@@ -32,6 +32,8 @@ AXES = {
     "d_ff": "hidden width",
     "dtype": "number format",
     "input": "tokens from",
+    "moe": "layer of the last blocks",
+    "assignment": "assignment in training",
     "threads": "CPU threads",
     "batch_priority": "batch priority",
     "capacity_rounding": "capacity rounding",
