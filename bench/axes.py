@@ -125,8 +125,8 @@ AXES: dict[str, Axis] = {
         ),
         Axis("backend", str, None, "how the same function is computed; each layer has its own"),
         Axis("num_experts", int, None, "number of experts E", minimum=1, required=True),
-        Axis("slots_per_expert", int, None, "slots of one expert P (soft)", minimum=1, required=True),
-        Axis("top_k", int, 2, "experts chosen per token K (remoe: on average)", minimum=1),
+        Axis("slots_per_expert", int, None, "slots of one expert P (soft and its ablations)", minimum=1, required=True),
+        Axis("top_k", int, 2, "experts chosen per token K (remoe: on average; peer: per head)", minimum=1),
         Axis(
             "capacity_factor",
             float,
@@ -156,7 +156,7 @@ AXES: dict[str, Axis] = {
         Axis("batch_size", int, 1, "sequences per call", minimum=1),
         Axis("seq_len", int, 196, "tokens per sequence", minimum=1),
         Axis("d_model", int, 384, "width of a token", minimum=1),
-        Axis("d_ff", int, 1536, "hidden width of an expert", minimum=1),
+        Axis("d_ff", int, 1536, "hidden width of an expert (peer: of what a token retrieves)", minimum=1),
         Axis("dtype", str, "float32", "number format", allowed=("float32", "bfloat16", "float16")),
         Axis(
             "device",

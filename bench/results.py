@@ -12,8 +12,9 @@ from bench.records import INSPECTION, Case, Flag, Outcome, Planned, Run, Status
 from bench.stats import Interval, geometric_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from bench.axes import AxisValue
     from bench.store import Store
 
 
@@ -64,11 +65,7 @@ class RunResults:
 
     def varying(self) -> list[str]:
         """Returns the axes with more than one value among the cases that have them, in the order of their table."""
-        names: dict[str, set[object]] = {}
-        for result in self.cases:
-            for name, value in result.case.items():
-                names.setdefault(name, set()).add(value)
-        return order_axes([name for name, values in names.items() if len(values) > 1])
+        return varying([result.case for result in self.cases])
 
     def count(self, status: Status | None) -> int:
         """Returns how many cases ended in a status."""
@@ -99,6 +96,15 @@ def samples(case: Case, outcome: Outcome) -> Iterator[tuple[str, str, tuple[floa
         fits = all(need in observed for need in metric.needs) if metric.needs else outcome.repeat == INSPECTION
         if metric.derive is not None and fits and (derived := metric.derive(case, observed)):
             yield metric.name, metric.unit, derived
+
+
+def varying(cases: Iterable[Mapping[str, AxisValue]]) -> list[str]:
+    """Returns the axes with more than one value among the cases that have them, in the order of their table."""
+    values: dict[str, set[AxisValue]] = {}
+    for case in cases:
+        for name, value in case.items():
+            values.setdefault(name, set()).add(value)
+    return order_axes([name for name, found in values.items() if len(found) > 1])
 
 
 def order_axes(names: Sequence[str]) -> list[str]:

@@ -1,8 +1,9 @@
 """Numbers for people: base units are kept inside, prefixes are chosen here, at the edge.
 
 Inside the package a value is always in its base unit (s, B, FLOP, FLOP/s, B/s, FLOP/B, token, token/s, J, J/token, W,
-Hz, ratio, factor, count); only text for a person is scaled. Time, work and rates take decimal prefixes (SI), sizes in
-bytes binary ones (IEC 80000-13), bytes per second decimal ones, because data sheets state bandwidth so.
+Hz, ratio, factor, count, and abs for what has the unit of a layer's output); only text for a person is scaled. Time,
+work and rates take decimal prefixes (SI), sizes in bytes binary ones (IEC 80000-13), bytes per second decimal ones,
+because data sheets state bandwidth so.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ _SCALES: dict[str, tuple[Scale, ...]] = {
     "count": ((1.0, ""), *_LARGE),
     "ratio": ((0.01, "%"),),
     "factor": ((1.0, "×"),),
+    "abs": ((1.0, ""),),
 }
 """Base unit -> (factor, label), smallest first: a value in base units divided by the factor is a number of labels."""
 

@@ -1,7 +1,12 @@
 """Reference Mixture-of-Experts layers: slow enough to read, fast enough to be a fair baseline.
 
 Every layer maps tokens (B, M, D) to (B, M, D) and is a `MoE`: a router that decides, a stack of experts that computes.
-A model holds layers in its blocks, and maps images to logits.
+A model holds layers in its blocks, and maps images to logits. `build` makes each by its name:
+
+    layer = softmoe_ref.build("switch", d_model=384, d_ff=1536, num_experts=8)
+    y = layer(x)
+    decision = layer.route(x)  # frozen; decision.load(), decision.drop_rate(), ...
+    penalties = layer.losses(x)  # auxiliary losses by name, unweighted; empty where the layer has none
 
 The one legend of shape letters, used as suffixes of local tensors (`logits_BMEP`) and in einsum strings:
 
@@ -105,7 +110,6 @@ TABLE: Final[Mapping[str, Callable[..., MoE]]] = {
     "remoe": remoe.remoe,
 }
 
-
 MODELS: Final[Mapping[str, Callable[..., nn.Module]]] = {"vit": vit.vit}
 
 
@@ -113,9 +117,10 @@ def build(layer: str, **axes: object) -> nn.Module:
     """Return the layer or model of that name, its weights drawn from torch's global generator.
 
     Args:
-        layer: a key of `TABLE` or of `MODELS`.
-        **axes: the keywords of that factory, for example `d_model`, `d_ff`, `num_experts`. A model takes a key of
-            `TABLE` as `moe` ("dense" by default), and whatever it does not name itself goes to that layer.
+        layer: a key of `TABLE`, such as "dense", "soft" or "token_choice", or of `MODELS`, such as "vit".
+        **axes: the keywords of that factory, for example `d_model`, `d_ff`, `num_experts`; `help(TABLE[layer])` says
+            what each means. A model takes a key of `TABLE` as `moe` ("dense" by default), and whatever it does not name
+            itself goes to that layer.
 
     Raises:
         ValueError: for an unknown name, or an axis whose value the layer cannot take.

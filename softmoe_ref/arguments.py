@@ -30,6 +30,12 @@ def number_from_zero(name: str, value: object) -> None:
         raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
 
 
+def at_most(name: str, value: int, bound_name: str, bound: int) -> None:
+    """Raise ValueError unless `value` is at most the argument `bound_name`, which is `bound`."""
+    if value > bound:
+        raise ValueError(f"{name} must be at most {bound_name} = {bound}, got {value}")
+
+
 def one_of(name: str, value: object, allowed: Iterable[str]) -> None:
     """Raise ValueError unless `value` is one of the `allowed` words."""
     words = list(allowed)

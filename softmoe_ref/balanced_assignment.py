@@ -18,29 +18,30 @@ there the weight is the sigmoid of the logit and nothing of the token is added. 
 """
 
 from dataclasses import dataclass
-from typing import Any, Final, Generic, final
+from typing import Any, Final, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from softmoe_ref import arguments
 from softmoe_ref.balance import auction, sinkhorn
 from softmoe_ref.dropless import assign
 from softmoe_ref.experts import Experts
-from softmoe_ref.moe import MoE, Router
-from softmoe_ref.routing import Decision, Rows, routing_dtype
+from softmoe_ref.moe import LinearRouter, MoE
+from softmoe_ref.routing import Decision, Rows
 from softmoe_ref.token_choice import BACKENDS
+from softmoe_ref.transport import Transport
 
 ASSIGNMENTS: Final = ("auction", "sinkhorn")
 
 
 @final
 @dataclass(frozen=True)
-class Blended(Generic[Rows]):
+class Blended(Transport[Rows]):
     """A decision that adds a share of each token to what its expert returned.
 
     Attributes:
-        inner: the decision without that share.
+        inner: the same decision without that share.
         share: (B, M, D), what is added.
     """
 
@@ -56,37 +57,13 @@ class Blended(Generic[Rows]):
         combined_BMD = self.inner.combine(y)
         return combined_BMD + self.share.to(combined_BMD.dtype)
 
-    def assigned(self) -> Tensor:
-        """Return (T, E) bool: this expert works on this token."""
-        return self.inner.assigned()
-
-    def load(self) -> Tensor:
-        """Return (E,) float64: the tokens that each expert works on."""
-        return self.inner.load()
-
-    def importance(self) -> Tensor:
-        """Return (E,): the sum of the sigmoids over all tokens."""
-        return self.inner.importance()
-
-    def drop_rate(self) -> float:
-        """Return 0.0: nothing is refused."""
-        return self.inner.drop_rate()
-
-    def unrouted_rate(self) -> float:
-        """Return 0.0: every token has an expert."""
-        return self.inner.unrouted_rate()
-
-    def losses(self) -> dict[str, Tensor]:
-        """Return no auxiliary loss: the assignment is balanced by itself."""
-        return self.inner.losses()
-
 
 @final
-class BalancedRouter(Router):
+class BalancedRouter(LinearRouter):
     """Router of balanced assignment.
 
     Attributes:
-        weight: (D, E), drawn normal with standard deviation 1 / sqrt(D); no bias.
+        weight: (D, E); no bias.
     """
 
     def __init__(
@@ -99,23 +76,17 @@ class BalancedRouter(Router):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(d_model, num_experts, device=device, dtype=dtype)
         arguments.one_of("assignment", assignment, ASSIGNMENTS)
         arguments.one_of("backend", backend, BACKENDS)
         self.assignment = assignment
         self.backend = backend
-        self.weight = nn.Parameter(torch.empty(d_model, num_experts, device=device, dtype=dtype))
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw `weight` anew from torch's global generator."""
-        nn.init.normal_(self.weight, std=self.weight.shape[0] ** -0.5)
 
     def forward(self, x: Tensor) -> Decision[Any]:
         """Return the decision for the tokens `x` (B, M, D); logits and sigmoids are at least float32."""
-        dtype = routing_dtype(x.dtype)
-        logits_TE = x.to(dtype).flatten(0, 1) @ self.weight.to(dtype)
-        expert_T1 = self.assign(logits_TE.detach()).unsqueeze(1)
+        logits_TE = self.logits(x.flatten(0, 1))
+        expert_T1 = self.choose(logits_TE.detach()).unsqueeze(1)
         gates_TE = logits_TE.sigmoid()
         gate_T1 = gates_TE.gather(1, expert_T1)
         shape = (x.shape[0], x.shape[1])
@@ -123,9 +94,9 @@ class BalancedRouter(Router):
         decision = BACKENDS[self.backend](facts)
         if self.assignment == "sinkhorn":
             return decision
-        return Blended(decision, (1 - gate_T1).to(x.dtype).view(*shape, 1) * x)
+        return Blended(facts, decision, (1 - gate_T1).to(x.dtype).view(*shape, 1) * x)
 
-    def assign(self, logits_TE: Tensor) -> Tensor:
+    def choose(self, logits_TE: Tensor) -> Tensor:
         """Return (T,): the expert of each token."""
         if not self.training:
             return logits_TE.argmax(1)
@@ -154,7 +125,7 @@ def balanced_assignment(
         assignment: how tokens are shared out in training, `auction` or `sinkhorn`; it decides the output too, see the
             head of this file.
         backend: as for `softmoe_ref.token_choice`; the group of `einsum` is the whole batch.
-        activation: a key of `softmoe_ref.experts.ACTIVATIONS`.
+        activation: a key of `softmoe_ref.activations.ACTIVATIONS`.
         device: where the weights are.
         dtype: of the weights.
     """

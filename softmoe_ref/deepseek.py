@@ -22,19 +22,19 @@ from torch import Tensor, nn
 from softmoe_ref import arguments
 from softmoe_ref.dropless import assign
 from softmoe_ref.experts import Experts
-from softmoe_ref.moe import MoE, Router
-from softmoe_ref.routing import Decision, routing_dtype
+from softmoe_ref.moe import LinearRouter, MoE
+from softmoe_ref.routing import Decision
 from softmoe_ref.token_choice import BACKENDS, best_experts
 
 SCORES: Final = ("sigmoid", "softmax")
 
 
 @final
-class DeepSeekRouter(Router):
+class DeepSeekRouter(LinearRouter):
     """Router of DeepSeekMoE.
 
     Attributes:
-        weight: (D, E), drawn normal with standard deviation 1 / sqrt(D).
+        weight: (D, E).
         bias: (E,), a buffer, added to the scores for the choice only; 0 at first; None with softmax scores.
     """
 
@@ -54,7 +54,7 @@ class DeepSeekRouter(Router):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(d_model, num_experts, device=device, dtype=dtype)
         arguments.positive_integer("top_k", top_k)
         arguments.positive_integer("expert_groups", expert_groups)
         arguments.positive_integer("top_groups", top_groups)
@@ -63,8 +63,7 @@ class DeepSeekRouter(Router):
         arguments.one_of("backend", backend, BACKENDS)
         if num_experts % expert_groups:
             raise ValueError(f"expert_groups must divide num_experts = {num_experts}, got {expert_groups}")
-        if top_groups > expert_groups:
-            raise ValueError(f"top_groups must be at most expert_groups = {expert_groups}, got {top_groups}")
+        arguments.at_most("top_groups", top_groups, "expert_groups", expert_groups)
         choice = top_groups * num_experts // expert_groups
         if top_k > choice:
             raise ValueError(f"top_k must be at most the {choice} experts of top_groups = {top_groups}, got {top_k}")
@@ -74,14 +73,13 @@ class DeepSeekRouter(Router):
         self.score = score
         self.route_scale = route_scale
         self.backend = backend
-        self.weight = nn.Parameter(torch.empty(d_model, num_experts, device=device, dtype=dtype))
         biased = score == "sigmoid"
         self.register_buffer("bias", torch.zeros(num_experts, device=device, dtype=dtype) if biased else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw `weight` anew from torch's global generator; set `bias` to 0."""
-        nn.init.normal_(self.weight, std=self.weight.shape[0] ** -0.5)
+        super().reset_parameters()
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
@@ -90,8 +88,7 @@ class DeepSeekRouter(Router):
 
         What other routers call gates are the scores here, before the division by their sum and the scale.
         """
-        dtype = routing_dtype(x.dtype)
-        logits_BME = x.to(dtype) @ self.weight.to(dtype)
+        logits_BME = self.logits(x)
         scores_BME = logits_BME.sigmoid() if self.score == "sigmoid" else logits_BME.softmax(2)
         expert_BMK = self.choose(scores_BME.detach())
         gate_BMK = scores_BME.gather(2, expert_BMK)
@@ -161,7 +158,7 @@ def deepseek(  # noqa: PLR0913 - one keyword per axis of a case
         score: `sigmoid`, or `softmax` without bias and without division by the sum.
         route_scale: multiplies the weights of the routed experts.
         backend: as for `softmoe_ref.token_choice`.
-        activation: a key of `softmoe_ref.experts.ACTIVATIONS`.
+        activation: a key of `softmoe_ref.activations.ACTIVATIONS`.
         device: where the weights are.
         dtype: of the weights.
     """

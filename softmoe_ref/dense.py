@@ -15,11 +15,12 @@ from torch import Tensor
 from softmoe_ref import arguments
 from softmoe_ref.experts import Experts
 from softmoe_ref.moe import MoE, Router
+from softmoe_ref.routing import NothingDropped
 
 
 @final
 @dataclass(frozen=True)
-class Everyone:
+class Everyone(NothingDropped):
     """The decision that is none: every token goes to the only expert, with weight 1.
 
     Attributes:
@@ -42,25 +43,9 @@ class Everyone:
         """Return (T, 1) bool, all true."""
         return torch.ones(self.shape[0] * self.shape[1], 1, dtype=torch.bool, device=self.device)
 
-    def load(self) -> Tensor:
-        """Return (1,) float64: T."""
-        return self.assigned().sum(0, dtype=torch.float64)
-
     def importance(self) -> Tensor:
         """Return (1,): T, since every token's weight is 1."""
         return self.assigned().sum(0, dtype=torch.float32)
-
-    def drop_rate(self) -> float:
-        """Return 0.0."""
-        return 0.0
-
-    def unrouted_rate(self) -> float:
-        """Return 0.0."""
-        return 0.0
-
-    def losses(self) -> dict[str, Tensor]:
-        """Return no auxiliary loss."""
-        return {}
 
 
 @final
@@ -98,7 +83,7 @@ def matched_width(d_model: int, d_ff: int, num_experts: int, *, counted: int, ac
         d_ff: F, the hidden width of each expert of the sparse layer.
         num_experts: E, the width of its router (D, E).
         counted: how many of its experts count.
-        activation: a key of `softmoe_ref.experts.ACTIVATIONS`.
+        activation: a key of `softmoe_ref.activations.ACTIVATIONS`.
     """
     unit, bias = (3 * d_model, 0) if activation == "swiglu" else (2 * d_model + 1, d_model)
     parameters = counted * (d_ff * unit + bias) + d_model * num_experts
@@ -122,7 +107,7 @@ def dense_active(
         d_ff: F, the hidden width of each expert of the sparse layer; for that of this one see `matched_width`.
         num_experts: E of the sparse layer.
         top_k: K of the sparse layer.
-        activation: a key of `softmoe_ref.experts.ACTIVATIONS`.
+        activation: a key of `softmoe_ref.activations.ACTIVATIONS`.
         device: where the weights are.
         dtype: of the weights.
     """
@@ -130,8 +115,7 @@ def dense_active(
     arguments.positive_integer("d_ff", d_ff)
     arguments.positive_integer("num_experts", num_experts)
     arguments.positive_integer("top_k", top_k)
-    if top_k > num_experts:
-        raise ValueError(f"top_k must be at most num_experts = {num_experts}, got {top_k}")
+    arguments.at_most("top_k", top_k, "num_experts", num_experts)
     width = matched_width(d_model, d_ff, num_experts, counted=top_k, activation=activation)
     experts = Experts(1, d_model, width, activation=activation, device=device, dtype=dtype)
     return MoE("dense_active", EveryoneRouter(), experts)
@@ -152,7 +136,7 @@ def dense_total(
         d_model: D.
         d_ff: F, the hidden width of each expert of the sparse layer; for that of this one see `matched_width`.
         num_experts: E of the sparse layer.
-        activation: a key of `softmoe_ref.experts.ACTIVATIONS`.
+        activation: a key of `softmoe_ref.activations.ACTIVATIONS`.
         device: where the weights are.
         dtype: of the weights.
     """

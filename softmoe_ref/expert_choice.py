@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from softmoe_ref import arguments
 from softmoe_ref.experts import Experts
-from softmoe_ref.moe import MoE, Router
-from softmoe_ref.routing import ROUNDINGS, Assignments, Decision, capacity, grouping, routing_dtype
+from softmoe_ref.moe import LinearRouter, MoE
+from softmoe_ref.routing import ROUNDINGS, Assignments, Decision, capacity, grouping
 from softmoe_ref.transport import OneHot, Scattered
 
 BACKENDS: Final[Mapping[str, Callable[[Assignments], Decision[Any]]]] = {
@@ -28,11 +28,11 @@ BACKENDS: Final[Mapping[str, Callable[[Assignments], Decision[Any]]]] = {
 
 
 @final
-class ExpertChoiceRouter(Router):
+class ExpertChoiceRouter(LinearRouter):
     """Router of experts choice.
 
     Attributes:
-        weight: (D, E), drawn normal with standard deviation 1 / sqrt(D); no bias.
+        weight: (D, E); no bias.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ExpertChoiceRouter(Router):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(d_model, num_experts, device=device, dtype=dtype)
         arguments.positive_number("capacity_factor", capacity_factor)
         if group_size is not None:
             arguments.positive_integer("group_size", group_size)
@@ -57,12 +57,7 @@ class ExpertChoiceRouter(Router):
         self.group_size = group_size
         self.backend = backend
         self.capacity_rounding = capacity_rounding
-        self.weight = nn.Parameter(torch.empty(d_model, num_experts, device=device, dtype=dtype))
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw `weight` anew from torch's global generator."""
-        nn.init.normal_(self.weight, std=self.weight.shape[0] ** -0.5)
 
     def forward(self, x: Tensor) -> Decision[Any]:
         """Return the decision for the tokens `x` (B, M, D); logits and softmax are at least float32.
@@ -70,7 +65,6 @@ class ExpertChoiceRouter(Router):
         Raises:
             ValueError: if an expert has more places than a group has tokens.
         """
-        dtype = routing_dtype(x.dtype)
         shape = (x.shape[0], x.shape[1])
         num_groups, size = grouping(shape, self.group_size)
         num_experts = self.weight.shape[1]
@@ -80,7 +74,7 @@ class ExpertChoiceRouter(Router):
                 f"capacity_factor must leave an expert at most the group's {size} tokens, got {self.capacity_factor}: "
                 f"{places} places with {num_experts} experts"
             )
-        gates_GNE = (x.to(dtype).reshape(num_groups, size, -1) @ self.weight.to(dtype)).softmax(2)
+        gates_GNE = self.logits(x.reshape(num_groups, size, -1)).softmax(2)
         gate_GEP, token_GEP = gates_GNE.transpose(1, 2).topk(places, dim=2)
         group = torch.arange(num_groups, device=x.device).view(-1, 1, 1)
         facts = Assignments(

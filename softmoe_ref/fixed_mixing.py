@@ -9,12 +9,12 @@ from typing import final
 import torch
 from torch import Tensor
 
-from softmoe_ref.routing import Weights
+from softmoe_ref.routing import NothingDropped, Weights
 
 
 @final
 @dataclass(frozen=True)
-class OneToOne:
+class OneToOne(NothingDropped):
     """Every token is one slot.
 
     Attributes:
@@ -46,30 +46,14 @@ class OneToOne:
         eye = torch.eye(self.num_experts, dtype=torch.bool, device=self.device)
         return eye.repeat_interleave(self.shape[1] // self.num_experts, 0).repeat(self.shape[0], 1)
 
-    def load(self) -> Tensor:
-        """Return (E,) float64, all B * P."""
-        return self.assigned().sum(0, dtype=torch.float64)
-
     def importance(self) -> Tensor:
         """Return (E,), all B * P: every weight is 1."""
         return self.assigned().sum(0, dtype=torch.float32)
 
-    def drop_rate(self) -> float:
-        """Return 0.0."""
-        return 0.0
-
-    def unrouted_rate(self) -> float:
-        """Return 0.0."""
-        return 0.0
-
-    def losses(self) -> dict[str, Tensor]:
-        """Return no auxiliary loss."""
-        return {}
-
 
 @final
 @dataclass(frozen=True)
-class Averaged:
+class Averaged(NothingDropped):
     """The `fused` form of a dense decision of which at least one side is uniform: a mean in place of a product.
 
     Attributes:
@@ -108,15 +92,3 @@ class Averaged:
     def importance(self) -> Tensor:
         """Return (E,): the sum of the combine weights of each expert's slots."""
         return self.weights.importance()
-
-    def drop_rate(self) -> float:
-        """Return 0.0."""
-        return 0.0
-
-    def unrouted_rate(self) -> float:
-        """Return 0.0."""
-        return 0.0
-
-    def losses(self) -> dict[str, Tensor]:
-        """Return no auxiliary loss."""
-        return {}

@@ -38,8 +38,8 @@ def gshard(  # noqa: PLR0913 - one keyword per axis of a case
         capacity_factor: multiplies the places of an even load of both choices; None for no limit.
         group_size: the tokens that share places, consecutive in the flattened batch; None for one sequence.
         backend: a key of `softmoe_ref.token_choice.BACKENDS`.
-        activation: a key of `softmoe_ref.activations.ACTIVATIONS`;
-            GELU as in the other layers here, so that they compare.
+        activation: a key of `softmoe_ref.activations.ACTIVATIONS`; GELU as in the other layers here, so that they
+            compare.
         device: where the weights are.
         dtype: of the weights.
     """

@@ -97,7 +97,7 @@ def hash_routing(
         d_ff: F, the hidden width of each expert.
         num_experts: E.
         backend: as for `softmoe_ref.token_choice`.
-        activation: a key of `softmoe_ref.experts.ACTIVATIONS`.
+        activation: a key of `softmoe_ref.activations.ACTIVATIONS`.
         device: where the weights are.
         dtype: of the weights.
     """

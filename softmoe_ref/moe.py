@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from typing import Any, Protocol, final
 
+import torch
 from torch import Tensor, nn
 
 from softmoe_ref import arguments
 from softmoe_ref.experts import Experts, computing_dtype
-from softmoe_ref.routing import Decision
+from softmoe_ref.routing import Decision, routing_dtype
 
 
 class Router(nn.Module, ABC):
@@ -16,6 +17,30 @@ class Router(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor) -> Decision[Any]:
         """Return the decision for the tokens `x` (B, M, D)."""
+
+
+class LinearRouter(Router):
+    """A router whose logits are one linear function of a token.
+
+    Attributes:
+        weight: (D, E), drawn normal with standard deviation 1 / sqrt(D) by `reset_parameters`, which a router calls
+            once it has all its parameters.
+    """
+
+    def __init__(
+        self, d_model: int, num_experts: int, *, device: torch.device | str | None, dtype: torch.dtype | None
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(d_model, num_experts, device=device, dtype=dtype))
+
+    def reset_parameters(self) -> None:
+        """Draw `weight` anew from torch's global generator."""
+        nn.init.normal_(self.weight, std=self.weight.shape[0] ** -0.5)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Return (..., E) for the tokens `x` (..., D), at least float32."""
+        dtype = routing_dtype(x.dtype)
+        return x.to(dtype) @ self.weight.to(dtype)
 
 
 class Stack(Protocol):

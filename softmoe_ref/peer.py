@@ -24,14 +24,14 @@ from torch import Tensor, nn
 from softmoe_ref import arguments
 from softmoe_ref.moe import MoE, Router
 from softmoe_ref.neurons import Neurons, Retrieved
-from softmoe_ref.routing import routing_dtype
+from softmoe_ref.routing import NothingDropped, routing_dtype
 
 WIDEST_KEY: Final = 128
 
 
 @final
 @dataclass(frozen=True)
-class Retrieval:
+class Retrieval(NothingDropped):
     """The decision which experts each head of each token retrieves.
 
     Attributes:
@@ -70,18 +70,6 @@ class Retrieval:
     def importance(self) -> Tensor:
         """Return (E,): the sum over all tokens and heads of each expert's softmax, 0 where it was not retrieved."""
         return self.gate.new_zeros(self.num_experts).index_add(0, self.expert.flatten(), self.gate.flatten())
-
-    def drop_rate(self) -> float:
-        """Return 0.0: nothing is refused."""
-        return 0.0
-
-    def unrouted_rate(self) -> float:
-        """Return 0.0."""
-        return 0.0
-
-    def losses(self) -> dict[str, Tensor]:
-        """Return no auxiliary loss."""
-        return {}
 
 
 @final
@@ -175,8 +163,7 @@ def peer(
     arguments.positive_integer("d_ff", d_ff)
     if math.isqrt(num_experts) ** 2 != num_experts:
         raise ValueError(f"num_experts must be a square number, got {num_experts}")
-    if top_k > num_experts:
-        raise ValueError(f"top_k must be at most num_experts = {num_experts}, got {top_k}")
+    arguments.at_most("top_k", top_k, "num_experts", num_experts)
     if d_ff % top_k:
         raise ValueError(f"d_ff must be a multiple of top_k = {top_k}, since it is heads * top_k; got {d_ff}")
     experts = Neurons(num_experts, d_model, d_ff, backend=backend, device=device, dtype=dtype)

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from softmoe_ref import arguments
 from softmoe_ref.experts import Experts, SortedRows
-from softmoe_ref.moe import MoE, Router
+from softmoe_ref.moe import LinearRouter, MoE
 from softmoe_ref.routing import Decision, Rows, routing_dtype
 
 FIRST_COEFFICIENT: Final = 1e-8  # thu-ml/ReMoE: the weight of the loss in the first step
@@ -173,11 +173,11 @@ BACKENDS: Final[Mapping[str, Callable[[tuple[int, int], Tensor, int], Decision[A
 
 
 @final
-class ReLURouter(Router):
+class ReLURouter(LinearRouter):
     """Router of ReMoE.
 
     Attributes:
-        weight: (D, E), drawn normal with standard deviation 1 / sqrt(D).
+        weight: (D, E).
         bias: (E,), at first the number that a standard normal one is below in K / E of all cases.
     """
 
@@ -191,20 +191,19 @@ class ReLURouter(Router):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(d_model, num_experts, device=device, dtype=dtype)
         arguments.positive_integer("top_k", top_k)
         if top_k >= num_experts:
             raise ValueError(f"top_k must be below num_experts = {num_experts}, got {top_k}")
         arguments.one_of("backend", backend, BACKENDS)
         self.top_k = top_k
         self.backend = backend
-        self.weight = nn.Parameter(torch.empty(d_model, num_experts, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(num_experts, device=device, dtype=dtype))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw `weight` anew from torch's global generator; set `bias` to the quantile of K / E."""
-        nn.init.normal_(self.weight, std=self.weight.shape[0] ** -0.5)
+        super().reset_parameters()
         nn.init.constant_(self.bias, NormalDist().inv_cdf(self.top_k / len(self.bias)))
 
     def forward(self, x: Tensor) -> Decision[Any]:
@@ -247,7 +246,7 @@ def remoe(
         top_k: K, the experts that a token has on average when the layer is fresh, and that `l1` aims at; below E.
         backend: `grouped`, grouped matrix products of the active pairs; `einsum`, all experts on all tokens; `loop`,
             one expert after the other.
-        activation: a key of `softmoe_ref.experts.ACTIVATIONS`.
+        activation: a key of `softmoe_ref.activations.ACTIVATIONS`.
         device: where the weights are.
         dtype: of the weights.
     """

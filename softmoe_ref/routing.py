@@ -6,13 +6,14 @@ dropped, how full the experts are) is derived from it. `Weights` is the dense ki
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar, final
 
 import torch
 from torch import Tensor
 
-from softmoe_ref import losses
+from softmoe_ref import arguments, losses
 
 Rows = TypeVar("Rows")
 UNIT_EPSILON: Final = 1e-6  # google-research/vmoe, projects/soft_moe/router.py: inside the square root
@@ -55,8 +56,33 @@ class Decision(Protocol[Rows]):
         ...
 
 
+class NothingDropped(ABC):
+    """What decisions share in which every token has an expert without any loss."""
+
+    @abstractmethod
+    def assigned(self) -> Tensor:
+        """Return (T, E) bool: this expert works on this token."""
+
+    def load(self) -> Tensor:
+        """Return (E,) float64: the tokens that each expert works on."""
+        return self.assigned().sum(0, dtype=torch.float64)
+
+    def drop_rate(self) -> float:
+        """Return 0.0: nothing is refused."""
+        return 0.0
+
+    def unrouted_rate(self) -> float:
+        """Return 0.0: every token has an expert."""
+        return 0.0
+
+    def losses(self) -> dict[str, Tensor]:
+        """Return no auxiliary loss."""
+        return {}
+
+
+@final
 @dataclass(frozen=True)
-class Weights:
+class Weights(NothingDropped):
     """Dense decision: every slot is a weighted sum of tokens, every output a weighted sum of slots.
 
     Attributes:
@@ -95,19 +121,8 @@ class Weights:
         """Return (E,): the sum of the combine weights of each expert's slots."""
         return self.combine_weights.sum((0, 1, 3))
 
-    def drop_rate(self) -> float:
-        """Return 0.0: nothing is refused."""
-        return 0.0
 
-    def unrouted_rate(self) -> float:
-        """Return 0.0: every token takes part in every slot."""
-        return 0.0
-
-    def losses(self) -> dict[str, Tensor]:
-        """Return no auxiliary loss."""
-        return {}
-
-
+@final
 @dataclass(frozen=True)
 class Assignments:
     """The facts of a sparse decision: a list of (token, expert) pairs, in any common shape, here called A.
@@ -228,8 +243,7 @@ def capacity(tokens: int, num_experts: int, capacity_factor: float, top_k: int =
     Raises:
         ValueError: for an unknown rounding, or if no place would be left.
     """
-    if rounding not in ROUNDINGS:
-        raise ValueError(f"capacity_rounding must be one of {', '.join(ROUNDINGS)}, got {rounding!r}")
+    arguments.one_of("capacity_rounding", rounding, ROUNDINGS)
     exact = int(tokens) * top_k * capacity_factor / int(num_experts)  # tracing hands sizes over as tensors
     multiple = 4 if rounding == "ceil4" else 1
     places = round(exact) if rounding == "round" else multiple * math.ceil(math.ceil(exact) / multiple)

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from softmoe_ref.experts import Experts, MergedRows
 from softmoe_ref.moe import MoE, Router
-from softmoe_ref.routing import routing_dtype
+from softmoe_ref.routing import NothingDropped, routing_dtype
 
 INITIAL_SCALE: Final = 0.01  # r-three/smear, training_args.py: router_init_scale
 NORM_EPSILON: Final = 1e-5  # torch's layer norm, inside the square root
@@ -31,7 +31,7 @@ NORM_EPSILON: Final = 1e-5  # torch's layer norm, inside the square root
 
 @final
 @dataclass(frozen=True)
-class Mixture:
+class Mixture(NothingDropped):
     """The decision how much of each expert goes into each sequence's own one.
 
     Attributes:
@@ -62,18 +62,6 @@ class Mixture:
     def importance(self) -> Tensor:
         """Return (E,): the sum over all tokens of each expert's part."""
         return self.mixture.sum(0) * self.length
-
-    def drop_rate(self) -> float:
-        """Return 0.0: nothing is refused."""
-        return 0.0
-
-    def unrouted_rate(self) -> float:
-        """Return 0.0."""
-        return 0.0
-
-    def losses(self) -> dict[str, Tensor]:
-        """Return no auxiliary loss."""
-        return {}
 
 
 @final
@@ -136,7 +124,7 @@ def smear(
         d_model: D.
         d_ff: F, the hidden width of each expert, and of the merged ones.
         num_experts: E.
-        activation: a key of `softmoe_ref.experts.ACTIVATIONS`.
+        activation: a key of `softmoe_ref.activations.ACTIVATIONS`.
         device: where the weights are.
         dtype: of the weights.
     """

@@ -38,8 +38,8 @@ def switch(  # noqa: PLR0913 - one keyword per axis of a case
         capacity_factor: multiplies the places of an even load; None for no limit, which the paper does not have.
         group_size: the tokens that share places, consecutive in the flattened batch; None for one sequence.
         backend: a key of `softmoe_ref.token_choice.BACKENDS`.
-        activation: a key of `softmoe_ref.activations.ACTIVATIONS`;
-            GELU as in the other layers here, so that they compare.
+        activation: a key of `softmoe_ref.activations.ACTIVATIONS`; GELU as in the other layers here, so that they
+            compare.
         jitter: in training, the router sees the tokens times uniform numbers from 1 - jitter to 1 + jitter; the default
             is that of the released checkpoints (`router_jitter_noise` of google/switch-base-256), 0 is none.
         device: where the weights are.

@@ -10,11 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import caveats, units
-from bench.axes import SHORT, case_name, show_value
+from bench.axes import COMMON, SHORT, case_name, show_value
 from bench.compare import Comparison, Comparisons, Verdict
 from bench.records import Status, reason
+from bench.results import varying
 
 if TYPE_CHECKING:
+    from bench.axes import AxisValue
+    from bench.records import Case
     from bench.results import CaseResult, Figure, RunResults
     from bench.stats import Interval
 
@@ -37,17 +40,17 @@ def console() -> Console:
 def show_run(found: RunResults) -> None:
     """Prints a run: one row per case, what failed and why, and the caveats in words."""
     out = console()
-    varying = [name for name in found.varying() if name not in ("layer", "backend")]
+    names = _names(found)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
     table.add_column("layer", no_wrap=True)
-    for name in varying:
+    for name in names:
         table.add_column(SHORT.get(name, name), justify="right", no_wrap=True)
     for title in ("latency", "tokens/s", "peak mem", "FLOPs"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("notes")
     marks = _marks(found)
     for result in found.cases:
-        axes = [show_value(result.case[name]) if name in result.case else "" for name in varying]
+        axes = [show_value(result.case[name]) if name in result.case else "" for name in names]
         table.add_row(case_name(result.case, ()), *axes, *_figures(result), _note(result, marks))
     out.print(table)
     for code, mark in marks.items():
@@ -59,7 +62,7 @@ def show_run(found: RunResults) -> None:
     for result in found.cases:
         if result.status not in (Status.OK, None):
             why = reason(result.status, result.detail)
-            out.print(f"{result.status}: {case_name(result.case, varying)}: {why}", markup=False)
+            out.print(f"{result.status}: {case_name(result.case, names)}: {why}", markup=False)
     counts = ", ".join(
         f"{found.count(status)} {'not measured' if status is None else status.value}"
         for status in (*Status, None)
@@ -68,6 +71,15 @@ def show_run(found: RunResults) -> None:
     out.print(
         f"run {found.run.name} ({found.run.id}), {found.run.state}: {len(found.cases)} cases, {counts}", markup=False
     )
+
+
+def _names(found: RunResults) -> list[str]:
+    """Returns the axes that tell the cases of a layer apart, and those of the work; a layer's own constants do not."""
+    by_layer: dict[AxisValue, list[Case]] = {}
+    for result in found.cases:
+        by_layer.setdefault(result.case["layer"], []).append(result.case)
+    within = {name for cases in by_layer.values() for name in varying(cases)}
+    return [name for name in found.varying() if name in {*within, *COMMON} - {"layer", "backend"}]
 
 
 def show_comparison(found: Comparisons) -> None:

@@ -97,7 +97,7 @@ def add_up(  # noqa: PLR0913  (one keyword per term of the sums)
         raise ValueError(f"dtype must be one of {', '.join(DTYPE_BYTES)}, got {dtype!r}")
     size = DTYPE_BYTES[str(dtype)]
     expert = expert_parameters(axes) if expert is None else expert
-    output = whole(axes, "batch_size") * whole(axes, "seq_len") * whole(axes, "d_model")
+    output = tokens(axes) * whole(axes, "d_model")
     read = (experts if touched is None else touched) * expert + router
     return Cost(
         parameters=experts * expert + router,
@@ -108,6 +108,19 @@ def add_up(  # noqa: PLR0913  (one keyword per term of the sums)
         output_bytes=output * size,
         min_bytes=None if between is None else (read + 2 * output + between) * size,
     )
+
+
+def tokens(axes: Axes) -> int:
+    """T: the tokens of a call."""
+    return whole(axes, "batch_size") * whole(axes, "seq_len")
+
+
+def choices(axes: Axes) -> int:
+    """K: the experts that a token chooses, at most all of them."""
+    experts, top_k = whole(axes, "num_experts"), whole(axes, "top_k")
+    if top_k > experts:
+        raise ValueError(f"top_k {top_k} is more than num_experts {experts}")
+    return top_k
 
 
 def expert_parameters(axes: Axes) -> int:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from bench.costs.cost import Axes, Cost, add_up, expert_parameters, row_flops, whole
+from bench.costs.cost import Axes, Cost, add_up, choices, expert_parameters, row_flops, tokens, whole
 
 
 def dense(axes: Axes) -> Cost:
     """One feed-forward layer: 2DF + F + D parameters, 4BMDF FLOP (two products of BM rows)."""
-    tokens = whole(axes, "batch_size") * whole(axes, "seq_len")
-    d_ff = whole(axes, "d_ff")
-    flops = tokens * row_flops(axes)
-    return add_up(axes, experts=1, router=0, between=tokens * d_ff, useful=flops, executed=flops)
+    flops = tokens(axes) * row_flops(axes)
+    hidden = tokens(axes) * whole(axes, "d_ff")
+    return add_up(axes, experts=1, router=0, between=hidden, useful=flops, executed=flops)
 
 
 def matched_width(axes: Axes, counted: int) -> int:
@@ -27,10 +26,7 @@ def matched_width(axes: Axes, counted: int) -> int:
 
 def dense_active(axes: Axes) -> Cost:
     """The cost of `dense` with the parameters of top_k experts and their router, to the nearest hidden unit."""
-    experts, top_k = whole(axes, "num_experts"), whole(axes, "top_k")
-    if top_k > experts:
-        raise ValueError(f"top_k {top_k} is more than num_experts {experts}")
-    return dense({**axes, "d_ff": matched_width(axes, top_k)})
+    return dense({**axes, "d_ff": matched_width(axes, choices(axes))})
 
 
 def dense_total(axes: Axes) -> Cost:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.costs.cost import add_up, expert_parameters, row_flops, whole
+from bench.costs.cost import add_up, choices, expert_parameters, row_flops, tokens, whole
 from bench.costs.sparse import PADDED_BACKENDS, RAGGED_BACKENDS
 
 if TYPE_CHECKING:
@@ -21,11 +21,9 @@ def deepseek(axes: Axes) -> Cost:
     rows of the other backends are decided by the data. The bias of the choice is no parameter. min_bytes as for
     `token_choice`, with the hidden rows and the outputs of the shared experts.
     """
-    top_k, experts = whole(axes, "top_k"), whole(axes, "num_experts")
+    router = whole(axes, "d_model") * whole(axes, "num_experts")
     shared = whole(axes, "num_shared_experts", least=0)
-    if top_k > experts:
-        raise ValueError(f"top_k {top_k} is more than num_experts {experts}")
-    return _dropless(axes, top_k=top_k, router=whole(axes, "d_model") * experts, shared=shared)
+    return _dropless(axes, top_k=choices(axes), router=router, shared=shared)
 
 
 def hash_routing(axes: Axes) -> Cost:
@@ -43,7 +41,7 @@ def balanced_assignment(axes: Axes) -> Cost:
     experts = whole(axes, "num_experts")
     places = None
     if axes.get("assignment") == "auction" and axes.get("mode", "forward") != "forward":
-        places = -(-_tokens(axes) // experts)
+        places = -(-tokens(axes) // experts)
     return _dropless(axes, top_k=1, router=whole(axes, "d_model") * experts, places=places)
 
 
@@ -52,11 +50,11 @@ def remoe(axes: Axes) -> Cost:
 
     `einsum` executes 2TDE for the logits, 4TEDF for all experts on all tokens and 2TED to add them up.
     """
-    tokens, experts, d_model = _tokens(axes), whole(axes, "num_experts"), whole(axes, "d_model")
+    experts, d_model = whole(axes, "num_experts"), whole(axes, "d_model")
     top_k = whole(axes, "top_k")
     if top_k >= experts:
         raise ValueError(f"top_k {top_k} is not below num_experts {experts}")
-    everything = tokens * experts * (4 * d_model + row_flops(axes))
+    everything = tokens(axes) * experts * (4 * d_model + row_flops(axes))
     return add_up(
         axes,
         experts=experts,
@@ -72,16 +70,16 @@ def _dropless(axes: Axes, *, top_k: int, router: int, shared: int = 0, places: i
 
     `places` is the length of each expert's buffer in a padded backend, where that is known.
     """
-    tokens, experts = _tokens(axes), whole(axes, "num_experts")
+    count, experts = tokens(axes), whole(axes, "num_experts")
     d_model, d_ff = whole(axes, "d_model"), whole(axes, "d_ff")
     everyone = {**axes, "d_ff": shared * d_ff} if shared else None
-    fixed = 2 * tokens * router + (0 if everyone is None else tokens * row_flops(everyone))
-    rows = tokens * top_k
+    fixed = 2 * count * router + (0 if everyone is None else count * row_flops(everyone))
+    rows = count * top_k
     backend = axes.get("backend")
     one_hot, computed = 0, None
     if backend in PADDED_BACKENDS and places is not None:
         computed = experts * places
-        one_hot = 2 * tokens * computed * d_model if backend == "einsum" else 0
+        one_hot = 2 * count * computed * d_model if backend == "einsum" else 0
     elif backend in RAGGED_BACKENDS:
         computed = rows
     return add_up(
@@ -89,14 +87,10 @@ def _dropless(axes: Axes, *, top_k: int, router: int, shared: int = 0, places: i
         experts=experts,
         touched=min(experts, rows),
         router=router + (0 if everyone is None else expert_parameters(everyone)),
-        between=(tokens * experts if router else 0)
+        between=(count * experts if router else 0)
         + rows * (2 * d_model + d_ff)
-        + (tokens * (shared * d_ff + d_model) if shared else 0),
+        + (count * (shared * d_ff + d_model) if shared else 0),
         useful=fixed + rows * row_flops(axes),
         executed=None if computed is None else fixed + computed * row_flops(axes) + 2 * one_hot,
         one_sided=one_hot,
     )
-
-
-def _tokens(axes: Axes) -> int:
-    return whole(axes, "batch_size") * whole(axes, "seq_len")

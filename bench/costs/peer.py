@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bench.costs.cost import Axes, Cost, add_up, whole
+from bench.costs.cost import Axes, Cost, add_up, tokens, whole
 
 WIDEST_KEY = 128
 """The widest half of a query, as in softmoe_ref.peer."""
@@ -23,23 +23,23 @@ def peer(axes: Axes) -> Cost:
     Raises:
         ValueError: E is no square number, or F no multiple of K.
     """
-    tokens = whole(axes, "batch_size") * whole(axes, "seq_len")
+    count = tokens(axes)
     d_model, d_ff = whole(axes, "d_model"), whole(axes, "d_ff")
     experts, top_k = whole(axes, "num_experts"), whole(axes, "top_k")
     sub_keys, width = math.isqrt(experts), min((d_model + 1) // 2, WIDEST_KEY)
     if sub_keys**2 != experts or d_ff % top_k:
         raise ValueError(f"num_experts {experts} must be a square number and d_ff {d_ff} a multiple of top_k {top_k}")
     queries = 2 * (d_ff // top_k) * width
-    router = 2 * tokens * queries * (d_model + sub_keys)
-    neuron = 4 * tokens * d_model
+    router = 2 * count * queries * (d_model + sub_keys)
+    neuron = 4 * count * d_model
     computed = {"einsum": experts, "indexed": d_ff, "bag": d_ff}.get(str(axes.get("backend")))
     return add_up(
         axes,
         experts=experts,
         expert=2 * d_model,
-        touched=min(experts, tokens * d_ff),
+        touched=min(experts, count * d_ff),
         router=d_model * queries + 2 * sub_keys * width,
-        between=tokens * (queries + 2 * (d_ff // top_k) * sub_keys + 2 * d_ff),
+        between=count * (queries + 2 * (d_ff // top_k) * sub_keys + 2 * d_ff),
         useful=router + neuron * d_ff,
         executed=None if computed is None else router + neuron * computed,
     )

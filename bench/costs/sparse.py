@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bench.costs.cost import Axes, Cost, add_up, row_flops, whole
+from bench.costs.cost import Axes, Cost, add_up, choices, row_flops, tokens, whole
 
 PADDED_BACKENDS = ("einsum", "indexed")
 """Backends that compute every place of the capacity buffer, taken or not."""
@@ -52,10 +52,8 @@ def token_choice(axes: Axes) -> Cost:
     experts as balanced routing touches.
     """
     groups, group = _groups(axes)
-    experts, top_k = whole(axes, "num_experts"), whole(axes, "top_k")
-    if top_k > experts:
-        raise ValueError(f"top_k {top_k} is more than num_experts {experts}")
-    assigned = groups * group * top_k
+    experts = whole(axes, "num_experts")
+    assigned = groups * group * choices(axes)
     if _factor(axes) is None:
         return _sparse(axes, useful_rows=assigned, places=None, kept=assigned)
     places = min(_some_places(axes), group)
@@ -85,10 +83,10 @@ def expert_choice(axes: Axes) -> Cost:
 
 def _sparse(axes: Axes, *, useful_rows: int, places: int | None, kept: int | None) -> Cost:
     groups, group = _groups(axes)
-    tokens, experts = groups * group, whole(axes, "num_experts")
+    count, experts = groups * group, whole(axes, "num_experts")
     d_model, d_ff = whole(axes, "d_model"), whole(axes, "d_ff")
     backend = axes.get("backend")
-    router, row = 2 * tokens * d_model * experts, row_flops(axes)
+    router, row = 2 * count * d_model * experts, row_flops(axes)
     one_hot, rows = 0, None
     if backend in PADDED_BACKENDS and places is not None:
         rows = groups * experts * places
@@ -100,7 +98,7 @@ def _sparse(axes: Axes, *, useful_rows: int, places: int | None, kept: int | Non
         experts=experts,
         touched=min(experts, useful_rows),
         router=d_model * experts,
-        between=tokens * experts + useful_rows * (2 * d_model + d_ff),
+        between=count * experts + useful_rows * (2 * d_model + d_ff),
         useful=router + useful_rows * row,
         executed=None if rows is None else router + rows * row + 2 * one_hot,
         one_sided=one_hot,
@@ -129,8 +127,8 @@ def _some_places(axes: Axes) -> int:
 def _groups(axes: Axes) -> tuple[int, int]:
     """(G, g): groups are consecutive tokens of the flattened batch; one sequence each where no group_size is given."""
     length = whole(axes, "seq_len")
-    tokens = whole(axes, "batch_size") * length
+    count = tokens(axes)
     group = length if axes.get("group_size") is None else whole(axes, "group_size")
-    if tokens % group:
-        raise ValueError(f"group_size {group} does not divide batch_size * seq_len = {tokens} tokens")
-    return tokens // group, group
+    if count % group:
+        raise ValueError(f"group_size {group} does not divide batch_size * seq_len = {count} tokens")
+    return count // group, group

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 ROWS = (*soft.ROWS, *controls.ROWS, *sparse.ROWS, *named.ROWS, *dropless.ROWS, *peers.ROWS)
 """The layers that map tokens to tokens."""
 
+DENSE = ("dense", "dense_active", "dense_total")
+"""Those that route nothing, though some are sized by a number of experts."""
+
+SPARSE = frozenset(layer.name for layer in (*sparse.ROWS, *named.ROWS, *dropless.ROWS))
+"""Those of ours in which few experts work on each token."""
+
 TABLE: dict[str, Layer] = {layer.name: layer for layer in (*ROWS, vit.of(ROWS))}
 
 

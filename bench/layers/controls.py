@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench import costs
 from bench.layers.layer import ORACLE, Layer
+from bench.layers.limits import too_many_choices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,13 +24,6 @@ def _identity_impossible(axes: Mapping[str, AxisValue]) -> str | None:
         return (
             f"identity needs as many slots as tokens: num_experts * slots_per_expert={slots}, seq_len={axes['seq_len']}"
         )
-    return None
-
-
-def _dense_active_impossible(axes: Mapping[str, AxisValue]) -> str | None:
-    """Returns why a case of the dense layer at a sparse one's active size has no meaning, or None."""
-    if int(axes["top_k"] or 0) > int(axes["num_experts"] or 0):
-        return f"top_k={axes['top_k']} is more than num_experts={axes['num_experts']}"
     return None
 
 
@@ -79,7 +73,7 @@ ROWS = (
         (),
         costs.dense_active,
         ORACLE,
-        _dense_active_impossible,
+        too_many_choices,
     ),
     Layer(
         "dense_total",

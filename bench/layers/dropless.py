@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from bench import costs
 from bench.layers.layer import ORACLE, Layer
+from bench.layers.sparse import BACKENDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bench.axes import AxisValue
-
-BACKENDS = ("grouped", "indexed", "loop", "einsum")
 
 
 def _deepseek_impossible(axes: Mapping[str, AxisValue]) -> str | None:

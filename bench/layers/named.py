@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 from bench import costs
 from bench.costs.named import FIXED
 from bench.layers.layer import ORACLE, Layer
-from bench.layers.sparse import token_choice_impossible
+from bench.layers.sparse import BACKENDS, token_choice_impossible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bench.axes import AxisValue
-
-BACKENDS = ("grouped", "indexed", "loop", "einsum")
 
 
 def _impossible(name: str) -> Callable[[Mapping[str, AxisValue]], str | None]:

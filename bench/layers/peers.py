@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench import costs
 from bench.layers.layer import Layer, Package
+from bench.layers.limits import too_many_choices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,13 +18,6 @@ if TYPE_CHECKING:
 
 ORACLE = "softmoe_ref.peers:truth"
 SOFT = ("num_experts", "slots_per_expert")
-
-
-def _mixtral_impossible(axes: Mapping[str, AxisValue]) -> str | None:
-    """Returns why a case of Mixtral's block has no meaning, or None."""
-    if int(axes["top_k"] or 0) > int(axes["num_experts"] or 0):
-        return f"top_k={axes['top_k']} is more than num_experts={axes['num_experts']}"
-    return None
 
 
 def _top_2_impossible(axes: Mapping[str, AxisValue]) -> str | None:
@@ -37,7 +31,7 @@ def _st_moe_impossible(axes: Mapping[str, AxisValue]) -> str | None:
     """Returns why a case of st-moe-pytorch has no meaning, or None."""
     if int(axes["top_k"] or 0) < 2:
         return f"st-moe-pytorch takes two experts per token or more, got top_k={axes['top_k']}"
-    return _mixtral_impossible(axes) or _float32_only("st-moe-pytorch", axes)
+    return too_many_choices(axes) or _float32_only("st-moe-pytorch", axes)
 
 
 def _float32_only(package: str, axes: Mapping[str, AxisValue]) -> str | None:
@@ -102,7 +96,7 @@ ROWS = (
         ("eager", "grouped_mm"),
         costs.mixtral_transformers,
         ORACLE,
-        _mixtral_impossible,
+        too_many_choices,
         package=Package(
             "transformers",
             "5.23.0",

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from bench import costs
+from bench.layers import limits
 from bench.layers.layer import ORACLE, Layer
 
 if TYPE_CHECKING:
@@ -14,19 +15,15 @@ if TYPE_CHECKING:
     from bench.axes import AxisValue
 
 
-def _group(axes: Mapping[str, AxisValue]) -> tuple[int, int]:
-    """Returns tokens of a call and tokens of a group."""
-    tokens = int(axes["batch_size"] or 0) * int(axes["seq_len"] or 0)
-    return tokens, int(axes["group_size"] or axes["seq_len"] or 0)
+BACKENDS = ("grouped", "indexed", "loop", "einsum")
+"""The ways to carry tokens to the experts that they chose."""
 
 
 def token_choice_impossible(axes: Mapping[str, AxisValue]) -> str | None:
     """Returns why a tokens-choice case has no meaning, or None."""
-    tokens, group = _group(axes)
-    if tokens % group:
-        return f"group_size={group} does not divide the {tokens} tokens of a call"
-    if int(axes["top_k"] or 0) > int(axes["num_experts"] or 0):
-        return f"top_k={axes['top_k']} is more than num_experts={axes['num_experts']}"
+    shared = limits.uneven_groups(axes) or limits.too_many_choices(axes)
+    if shared:
+        return shared
     if axes["capacity_factor"] is not None and costs.capacity(axes) < 1:
         return f"capacity_factor={axes['capacity_factor']} leaves no place for any token"
     return None
@@ -34,12 +31,12 @@ def token_choice_impossible(axes: Mapping[str, AxisValue]) -> str | None:
 
 def _expert_choice_impossible(axes: Mapping[str, AxisValue]) -> str | None:
     """Returns why an experts-choice case has no meaning, or None."""
-    tokens, group = _group(axes)
-    if tokens % group:
-        return f"group_size={group} does not divide the {tokens} tokens of a call"
+    uneven = limits.uneven_groups(axes)
+    if uneven:
+        return uneven
     if axes["capacity_factor"] is None:
         return "experts choice needs a capacity_factor: it decides how many tokens an expert takes"
-    room = costs.capacity(axes)
+    room, group = costs.capacity(axes), limits.group_size(axes)
     if not 1 <= room <= group:
         return f"an expert would take {room} tokens of a group of {group}: change capacity_factor or num_experts"
     return None
@@ -50,11 +47,9 @@ def _peer_impossible(axes: Mapping[str, AxisValue]) -> str | None:
     experts, top_k, d_ff = (int(axes[name] or 0) for name in ("num_experts", "top_k", "d_ff"))
     if math.isqrt(experts) ** 2 != experts:
         return f"num_experts={experts} is no square number: there is an expert for every pair of sub-keys"
-    if top_k > experts:
-        return f"top_k={top_k} is more than num_experts={experts}"
     if d_ff % top_k:
         return f"d_ff={d_ff} is no multiple of top_k={top_k}: it is the hidden neurons of a token, heads * top_k"
-    return None
+    return limits.too_many_choices(axes)
 
 
 ROWS = (
@@ -72,7 +67,7 @@ ROWS = (
             "capacity_rounding",
             "activation",
         ),
-        ("grouped", "indexed", "loop", "einsum"),
+        BACKENDS,
         costs.token_choice,
         ORACLE,
         token_choice_impossible,

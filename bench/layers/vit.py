@@ -24,7 +24,7 @@ def of(layers: Iterable[Layer]) -> Layer:
     parts = tuple(_part(variant, moe) for variant in costs.VARIANTS for moe in held)
     axes = tuple(dict.fromkeys(axis for part in parts for axis in part.axes))
     backends = tuple(dict.fromkeys(backend for part in parts for backend in part.backends))
-    title = "Vision Transformer, the layer that moe names in its last blocks"
+    title = "Vision Transformer, in its last blocks the layer that moe names"
     return Layer(NAME, title, "softmoe_ref:build", axes, backends, parts=parts)
 
 

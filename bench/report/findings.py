@@ -122,12 +122,12 @@ def _of_workload(entries: Sequence[Entry]) -> list[str]:
     by_role = {
         "soft": [entry for entry in entries if _role(entry) == "soft"],
         "dense": [entry for entry in entries if _role(entry) == "dense"],
-        "sparse": [e for e in entries if layers.known(e.case) is not None and _role(e) not in {"soft", "dense"}],
+        "sparse": [entry for entry in entries if _role(entry) in layers.SPARSE],
     }
     if by_role["soft"]:
         soft = best(by_role["soft"])
         sentences += [
-            _against(soft, best(by_role[role]), several=len(by_role[role]) > 1)
+            _against(soft, best(by_role[role]), f"the best {role} design" if len(by_role[role]) > 1 else "")
             for role in ("dense", "sparse")
             if by_role[role]
         ]
@@ -158,10 +158,10 @@ def _fastest(first: Entry, others: Sequence[Entry]) -> str:
     return f"{first.short} has the lowest latency ({speed}) but cannot be told apart from {names}."
 
 
-def _against(soft: Entry, other: Entry, *, several: bool) -> str:
-    """Returns how Soft MoE stands to another layer."""
+def _against(soft: Entry, other: Entry, rank: str) -> str:
+    """Returns how Soft MoE stands to another layer, which is called by its `rank` too where it has one."""
     pairing = ratio(other, soft)
-    opponent = f"the best sparse design ({other.short})" if several else other.short
+    opponent = f"{rank} ({other.short})" if rank else other.short
     if pairing is None:
         return f"{soft.short} and {opponent} were never timed in the same round, so nothing can be said of the two."
     found = pairing.interval

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bench import layers, metrics, units
+from bench import layers, units
 from bench.axes import COMMON, show_value
 from bench.records import Status
 
@@ -32,6 +32,8 @@ AXES = {
     "d_ff": "hidden width",
     "dtype": "number format",
     "input": "tokens from",
+    "moe": "layer of the last blocks",
+    "assignment": "assignment in training",
     "threads": "CPU threads",
     "batch_priority": "batch priority",
     "capacity_rounding": "capacity rounding",
@@ -89,9 +91,6 @@ STATUSES = {
     Status.SKIPPED: "skipped",
     None: "not measured",
 }
-
-SHOWN_UNITS = {"load_imbalance": "factor", "relative_latency": "factor", "max_abs_error": ""}
-"""Ratios that are not shares read better as a multiple; an absolute error has no unit."""
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -170,19 +169,11 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def unit(metric: str) -> str:
-    """Returns the unit in which a metric is shown."""
-    return SHOWN_UNITS.get(metric, metrics.TABLE[metric].unit)
-
-
 def value(figure: Figure | None) -> str:
     """Returns a figure's estimate in people's units, a dash where it is unknown."""
     if figure is None:
         return units.UNKNOWN
-    shown = SHOWN_UNITS.get(figure.metric, figure.unit)
-    if figure.metric == "max_abs_error" and figure.value:
-        return f"{figure.value:.2e}"
-    return units.format_value(figure.value, shown)
+    return units.format_value(figure.value, figure.unit)
 
 
 def interval(found: Interval | None, shown: str) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bench.report.view import Entry, View
 
 MOST_PANELS = 4
-MOST_ROWS = 12
+MOST_ROWS = 16
 WIDE = 0.995
 """Half widths from here on are written as >99 %."""
 

@@ -27,9 +27,6 @@ COLOURS: tuple[str, ...] = tuple(sns.color_palette("colorblind").as_hex()[i] for
 LIGHTER = ("#4fb0e8", "#f0ad3d", "#35c79a", "#e0a0da", "#f58a4b", "#8fd0f5", "#b5b5b5", "#deb98e")
 """The same for a dark page."""
 
-POINTS = 72 / 96
-"""Points of a CSS pixel."""
-
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "softmoe-bench",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import mode
 from typing import TYPE_CHECKING
 
 from bench.records import Status
 from bench.report import naming
-from bench.results import order_axes
+from bench.results import order_axes, varying
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -132,6 +133,12 @@ def of(runs: Sequence[RunResults]) -> View:
     asked = {name for case in cases for name in case if naming.is_workload(name)}
     workload = order_axes([name for name in asked if len({case.get(name) for case in cases}) > 1])
     own = {name: tuple(_own(group)) for name, group in by_layer.items()}
+    if "d_ff" in workload and not any("d_ff" in varying(group) for group in by_layer.values()):
+        # layers of matched work, each with one width, rather than one layer at several: only unusual widths are named
+        widths = {name: group[0].get("d_ff") for name, group in by_layer.items()}
+        usual = mode(widths.values())
+        workload.remove("d_ff")
+        own = {name: axes if widths[name] == usual else (*axes, "d_ff") for name, axes in own.items()}
     several = len(runs) > 1
     entries = [
         Entry(
@@ -148,15 +155,6 @@ def of(runs: Sequence[RunResults]) -> View:
     ]
     series = tuple(dict.fromkeys(entry.series for entry in entries))
     return View(tuple(entries), series, own, tuple(workload), several)
-
-
-def varying(cases: Sequence[Mapping[str, AxisValue]]) -> list[str]:
-    """Returns the axes with more than one value among the cases that have them."""
-    values: dict[str, set[AxisValue]] = {}
-    for case in cases:
-        for name, value in case.items():
-            values.setdefault(name, set()).add(value)
-    return order_axes([name for name, found in values.items() if len(found) > 1])
 
 
 def implied(name: str, by: Sequence[str], cases: Sequence[Mapping[str, AxisValue]]) -> bool:

@@ -67,7 +67,8 @@ def observe(subject: Subject, task: Task) -> Finding:
     flags: list[Flag] = []
     width = median_half_width(samples.layer)
     if samples.reason == "time limit" and (width is None or width > IMPRECISE):
-        flags.append(Flag("time_limit", f"{len(samples.layer)} samples" + ("" if width is None else f", ±{width:.0%}")))
+        detail = "1 sample" if len(samples.layer) == 1 else f"{len(samples.layer)} samples"
+        flags.append(Flag("time_limit", detail + ("" if width is None else f", ±{width:.0%}")))
     if others is not None and others > BUSY_CORES:
         flags.append(Flag("loaded", f"{others:.1f} cores in use by others"))
     return Finding(

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from softmoe_ref import arguments
+from softmoe_ref.dropless import assign
 from softmoe_ref.moe import MoE
 from softmoe_ref.peers.peer import Peer, hide_if_broken, load
 from softmoe_ref.routing import Assignments
-from softmoe_ref.token_choice import line_up, token_choice
+from softmoe_ref.token_choice import token_choice
 
 MIXTRAL_BACKENDS: Final = ("eager", "grouped_mm")
 
@@ -29,17 +30,9 @@ class Mixtral(Peer):
     def route(self, x: Tensor) -> Assignments:
         """Return the block's own decision for the tokens `x` (B, M, D)."""
         logits_TE, gate_TK, expert_TK = self.layer.gate(x)
-        expert_GNK = expert_TK.unsqueeze(0)
-        return Assignments(
-            shape=(x.shape[0], x.shape[1]),
-            token=torch.arange(len(expert_TK), device=x.device).view(1, -1, 1).expand_as(expert_GNK),
-            expert=expert_GNK,
-            place=line_up(expert_GNK, logits_TE.shape[1], None),
-            gate=gate_TK.unsqueeze(0),
-            kept=torch.ones_like(expert_GNK, dtype=torch.bool),
-            gates=logits_TE.float().softmax(1).unsqueeze(0),
-            capacity=None,
-        )
+        gates_TE = logits_TE.float().softmax(1)
+        shape = (x.shape[0], x.shape[1])
+        return assign(shape, expert_TK.unsqueeze(0), gate_TK.unsqueeze(0), gates_TE.unsqueeze(0))
 
     def twin(self) -> MoE:
         """Return `token_choice`, dropless, with renormalize=True and activation="swiglu"."""

@@ -1,10 +1,15 @@
 """The grids that come with the package: each asks one question, and can be planned with and without a GPU."""
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from bench import layers
 from bench.grid import bundled, load, parse_settings
 from bench.plan import Plan, make
+
+if TYPE_CHECKING:
+    from bench.records import Case
 
 pytestmark = pytest.mark.parametrize("name", bundled())
 
@@ -48,12 +53,12 @@ def test_it_can_be_measured_on_a_gpu_in_half_precision(name: str) -> None:
 
 def test_layers_are_compared_on_the_same_tokens(name: str) -> None:
     """The dense layer is the yardstick, so every batch that a layer sees is one that it sees too."""
-    work = ("batch_size", "seq_len", "d_model", "d_ff", "mode", "dtype", "input", "seed")
-    cases = make(load(name)).runnable
-    layers = [c.get("moe", c["layer"]) for c in cases]  # a model is compared by the layer in its blocks
-    seen = {
-        layer: {tuple(c[axis] for axis in work) for c, of in zip(cases, layers, strict=True) if of == layer}
-        for layer in set(layers)
-    }
+    work = ("batch_size", "seq_len", "d_model", "mode", "dtype", "input", "seed")
+    by_layer: dict[object, list[Case]] = {}
+    for case in make(load(name)).runnable:
+        by_layer.setdefault(case.get("moe", case["layer"]), []).append(case)  # a model: by the layer in its blocks
+    if any(len({case["d_ff"] for case in cases}) > 1 for cases in by_layer.values()):
+        work += ("d_ff",)  # else each layer has one width, by which their work is matched
+    seen = {layer: {tuple(case[axis] for axis in work) for case in cases} for layer, cases in by_layer.items()}
     assert "dense" in seen
     assert all(batches <= seen["dense"] for batches in seen.values())

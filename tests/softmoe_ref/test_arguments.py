@@ -33,6 +33,12 @@ def test_an_amount_must_be_a_number_from_zero(value: object) -> None:
         arguments.number_from_zero("jitter", value)
 
 
+def test_a_bound_is_another_argument() -> None:
+    arguments.at_most("top_k", 4, "num_experts", 4)
+    with pytest.raises(ValueError, match=r"^top_k must be at most num_experts = 4, got 5$"):
+        arguments.at_most("top_k", 5, "num_experts", 4)
+
+
 def test_good_values_pass() -> None:
     arguments.positive_integer("top_k", 1)
     arguments.whole_number("num_shared_experts", 0)

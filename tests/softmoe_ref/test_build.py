@@ -68,6 +68,13 @@ def test_an_unknown_keyword_is_refused_with_the_allowed_ones() -> None:
         softmoe_ref.build("dense", **SIZES, top_k=2)
 
 
+@pytest.mark.parametrize("name", softmoe_ref.TABLE)
+def test_every_layer_refuses_an_unknown_keyword_with_its_own_ones(name: str) -> None:
+    own = ", ".join(inspect.signature(softmoe_ref.TABLE[name]).parameters)
+    with pytest.raises(TypeError, match=f"^layer '{name}' takes no dmodel; allowed: {own}$"):
+        softmoe_ref.build(name, **WIDE, **AXES[name], dmodel=8)
+
+
 def test_a_missing_keyword_is_named() -> None:
     with pytest.raises(TypeError, match=r"^layer 'soft' needs slots_per_expert; got: d_model, d_ff, num_experts$"):
         softmoe_ref.build("soft", **SIZES, num_experts=4)

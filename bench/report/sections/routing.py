@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench import units
+from bench import layers, units
 from bench.report import blocks, naming, panels, view
 from bench.report.blocks import Column, Table
 from bench.report.charts import Look, Mark, Row, Scale
@@ -25,7 +25,8 @@ REFUSED, UNROUTED = Look(3), Look(1)
 def build(runs: Sequence[RunResults]) -> Section | None:
     """Returns the rates of the layers that route, or None without any."""
     seen = view.of(runs)
-    routed = [entry for entry in seen.with_figure(*METRICS) if "num_experts" in entry.case]
+    figured = seen.with_figure(*METRICS)
+    routed = [entry for entry in figured if "num_experts" in entry.case and entry.case["layer"] not in layers.DENSE]
     if not routed:
         return None
     parts = [

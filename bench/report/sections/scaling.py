@@ -9,6 +9,7 @@ from bench.report.charts import Look, Mark
 from bench.report.curves import Plane, Series, curves
 from bench.report.section import Section
 from bench.report.view import pick, spread
+from bench.results import varying
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,7 +136,7 @@ def _worth(seen: View, placed: Sequence[Entry], name: str) -> bool:
     if name == "total_slots":
         own = {axis for axes in seen.own.values() for axis in axes}
         return {"num_experts", "slots_per_expert"} <= own
-    if naming.is_workload(name):
+    if name in seen.workload_axes:
         return True
     by_layer: dict[str, set[AxisValue]] = {}
     for entry in placed:
@@ -147,15 +148,13 @@ def _worth(seen: View, placed: Sequence[Entry], name: str) -> bool:
 def _other_axes(seen: View, placed: Sequence[Entry], name: str) -> tuple[list[str], list[str]]:
     """Returns the other axes that vary: those for panels, and those that tell the series of one layer apart."""
     layers = {entry.layer for entry in placed}
+    within = {axis for layer in layers for axis in varying([e.case for e in placed if e.layer == layer])}
     replaced = {"num_experts", "slots_per_expert", "total_slots"} if name == "total_slots" else {name}
-    varying = [
-        axis
-        for axis in seen.axes
-        if axis not in replaced and len({entry.case.get(axis) for entry in placed if axis in entry.case}) > 1
-    ]
-    owners = {axis: {layer for layer in layers if axis in seen.own[layer]} for axis in varying}
-    private = [axis for axis in varying if not naming.is_workload(axis) and len(owners[axis]) < 2]
-    shared = [axis for axis in varying if axis not in private]
+    told = {*seen.workload_axes, *within} & set(varying([entry.case for entry in placed])) - replaced
+    others = [axis for axis in seen.axes if axis in told]
+    owners = {axis: {layer for layer in layers if axis in seen.own[layer]} for axis in others}
+    private = [axis for axis in others if axis not in seen.workload_axes and len(owners[axis]) < 2]
+    shared = [axis for axis in others if axis not in private]
     return shared, private
 
 

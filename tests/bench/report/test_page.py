@@ -131,7 +131,7 @@ def test_two_hundred_cases_stay_a_page(make: SimpleNamespace) -> None:
     assert len(page.all("svg")) <= 40
     told = " ".join(page.text)
     assert "4 of 8 workloads are drawn" in told
-    assert "64 rows beyond the first 12 of a chart left out" in told
+    assert "48 rows beyond the first 16 of a chart left out" in told
     assert text.count('id="case-1-') == 224
 
 

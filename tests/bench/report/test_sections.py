@@ -135,6 +135,19 @@ def test_routing_is_for_layers_that_route(make: SimpleNamespace) -> None:
     assert routing.build([make.run([dense], make.full(dense, 1, 1))]) is None
 
 
+def test_dense_layers_of_a_sparse_size_route_nothing(make: SimpleNamespace) -> None:
+    cases = [make.case("dense_active"), make.case("dense_total"), make.case("gshard")]
+    found = routing.build([make.run(cases, [o for of in cases for o in make.full(of, 0.01)])])
+    assert [row[0] for row in rows(found)] == ["case", "GShard (top-2) · grouped"]
+
+
+def test_scaling_draws_one_panel_for_layers_of_matched_work(make: SimpleNamespace) -> None:
+    widths = {"dense": 32, "soft": 32, "gshard": 16, "vmoe": 16, "deepseek": 8}
+    cases = [make.case(name, d_ff=width, batch_size=n) for name, width in widths.items() for n in (1, 8)]
+    section = scaling.build([make.run(cases, [o for of in cases for o in make.full(of, 0.01)])])
+    assert list(charts(section)) == ["scaling-batch_size-0-latency", "scaling-batch_size-0-throughput"]
+
+
 def test_routing_without_losses_draws_nothing(make: SimpleNamespace) -> None:
     of = make.case("soft")
     section = routing.build([make.run([of], make.full(of, 1, 1))])
@@ -149,7 +162,7 @@ def test_accuracy_names_wrong_cases(make: SimpleNamespace) -> None:
     assert words(section).startswith(
         "1 case of 2 checked lie further from the oracle than the number format explains: Soft MoE · fused."
     )
-    assert rows(section)[1:] == [["Dense FFN", "1.00e-07", "100 %"], ["Soft MoE · fused", "5.00e-01", "100 %"]]
+    assert rows(section)[1:] == [["Dense FFN", "1.00e-07", "100 %"], ["Soft MoE · fused", "0.500", "100 %"]]
 
 
 def test_figures_have_a_row_per_case_and_dashes_for_the_unknown(make: SimpleNamespace) -> None:

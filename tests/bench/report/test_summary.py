@@ -111,6 +111,36 @@ def test_one_round_is_too_few_for_a_claim(make: SimpleNamespace) -> None:
     assert said[1] == "Soft MoE · fused took 3.00 times as long as Dense FFN, from a single round: too few for a claim."
 
 
+def test_only_layers_that_choose_experts_are_called_sparse(make: SimpleNamespace) -> None:
+    cases = [make.case(name) for name in ("soft", "dense_active", "smear", "uniform", "hash_routing")]
+    outcomes = [o for i, of in enumerate(cases) for o in make.timed(of, *[0.05 if i == 4 else 0.01 * (4 - i)] * 3)]
+    said = " ".join(claims(make.run(cases, outcomes))[""])
+    assert said.startswith("Soft MoE, uniform · fused is the fastest of 5 designs")
+    assert said.count("times as long as") == 1
+    assert "Soft MoE · fused takes 0.80 times as long as Hash routing · grouped" in said
+
+
+def test_the_best_of_several_dense_layers_is_called_dense(make: SimpleNamespace) -> None:
+    cases = [make.case("soft"), make.case(), make.case(activation="swiglu")]
+    outcomes = [o for i, of in enumerate(cases) for o in make.timed(of, *[0.01 * (i + 1)] * 3)]
+    said = " ".join(claims(make.run(cases, outcomes))[""])
+    assert "as long as the best dense design (Dense FFN, GELU experts)" in said
+
+
+def test_layers_of_one_width_each_are_compared_and_unusual_widths_are_named(make: SimpleNamespace) -> None:
+    cases = [make.case(), make.case("soft"), make.case("gshard", d_ff=16)]
+    outcomes = [o for i, of in enumerate(cases) for o in make.timed(of, *[0.01 * (i + 1)] * 3)]
+    found = claims(make.run(cases, outcomes))
+    assert list(found) == [""]
+    assert "times as long as GShard (top-2) · grouped, hidden width 16 (" in found[""][2]
+
+
+def test_one_layer_at_several_widths_makes_workloads(make: SimpleNamespace) -> None:
+    cases = [make.case(d_ff=width) for width in (16, 32)]
+    outcomes = [o for of in cases for o in make.timed(of, 0.01, 0.01, 0.01)]
+    assert list(claims(make.run(cases, outcomes))) == ["hidden width 16", "hidden width 32"]
+
+
 def test_rounds_that_never_meet_say_nothing(make: SimpleNamespace) -> None:
     cases = [make.case(), make.case("soft")]
     outcomes = [*make.timed(cases[0], 0.01), make.timed(cases[1], 0.02, 0.03)[1]]
