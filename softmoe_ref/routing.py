@@ -213,7 +213,8 @@ class Assignments:
 
 def unit(x: Tensor, *, dim: int) -> Tensor:
     """Return `x` scaled to length 1 along `dim`, a zero vector staying zero: x / sqrt(sum x^2 + 1e-6)."""
-    return x * torch.rsqrt(x.square().sum(dim, keepdim=True) + UNIT_EPSILON)
+    length = torch.linalg.vector_norm(x, dim=dim, keepdim=True)  # one pass, where the sum of the squares takes two
+    return x * torch.rsqrt(length.square() + UNIT_EPSILON)
 
 
 def routing_dtype(dtype: torch.dtype) -> torch.dtype:

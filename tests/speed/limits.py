@@ -1,6 +1,7 @@
-"""The matrix products of a layer alone, into memory that is there already: no layer can be much faster.
+"""The matrix products of a layer alone, into memory that is there already: little of a layer can be faster.
 
-No softmax, no activation, no gather, no gradient memory to allocate.
+No softmax, no activation, no gather, no gradient memory to allocate. torch cuts each product into parts for its
+threads, so that experts that run side by side can still be faster.
 """
 
 from __future__ import annotations
@@ -13,18 +14,14 @@ from torch import Tensor
 Product = tuple[Tensor, Tensor, Tensor]
 
 
-def soft(
-    batch: int, tokens: int, d_model: int, d_ff: int, experts: int, slots: int, *, backward: bool
-) -> Callable[[], None]:
-    """Return a call of the five products of Soft MoE, forward, or forward and the ten of backward."""
-    x, logits = torch.randn(batch, tokens, d_model), torch.randn(batch, tokens, experts * slots)
-    slots_BSD = torch.randn(batch, experts * slots, d_model)
-    phi = torch.randn(d_model, experts * slots)
+def soft(x: Tensor, d_ff: int, experts: int, slots: int, *, backward: bool) -> Callable[[], None]:
+    """Return a call of the five products of Soft MoE on tokens `x` (B, M, D), with the ten of backward if asked."""
+    batch, tokens, d_model = x.shape
+    logits, slots_BSD = torch.randn(batch, tokens, experts * slots), torch.randn(batch, experts * slots, d_model)
     rows, hidden = torch.randn(experts, batch * slots, d_model), torch.randn(experts, batch * slots, d_ff)
     w1, w2 = torch.randn(experts, d_model, d_ff), torch.randn(experts, d_ff, d_model)
-    flat_x, flat_logits = x.view(-1, d_model), logits.view(-1, experts * slots)
     forward: list[Product] = [
-        (flat_x, phi, flat_logits),
+        (x.reshape(-1, d_model), torch.randn(d_model, experts * slots), logits.view(-1, experts * slots)),
         (logits.mT, x, slots_BSD),
         (rows, w1, hidden),
         (hidden, w2, rows),
@@ -33,13 +30,15 @@ def soft(
     return _calls(forward, backward=backward)
 
 
-def sparse(loads: Sequence[int], d_model: int, d_ff: int, *, width: int = 1, backward: bool) -> Callable[[], None]:
-    """Return a call of the products of experts with these `loads`, one expert after the other; `width` 2 for SwiGLU."""
+def sparse(
+    loads: Sequence[int], d_model: int, d_ff: int, *, swiglu: bool = False, backward: bool
+) -> Callable[[], None]:
+    """Return a call of the products of experts with these `loads`, one expert after the other."""
     forward: list[Product] = []
     for load in loads:
-        x, hidden = torch.randn(load, d_model), torch.randn(load, width * d_ff)
-        w1, w2 = torch.randn(d_model, width * d_ff), torch.randn(d_ff, d_model)
-        forward += [(x, w1, hidden), (hidden[:, :d_ff].contiguous(), w2, torch.empty(load, d_model))]
+        x, hidden = torch.randn(load, d_model), torch.randn(load, 2 * d_ff if swiglu else d_ff)
+        forward.append((x, torch.randn(d_model, hidden.shape[1]), hidden))
+        forward.append((torch.randn(load, d_ff), torch.randn(d_ff, d_model), torch.empty(load, d_model)))
     return _calls(forward, backward=backward)
 
 
