@@ -73,11 +73,11 @@ def test_outputs_and_gradients_stay_finite(name: str, axes: dict[str, object], k
     assert_finite(*prepared(name, axes, kind, dtype))
 
 
-@pytest.mark.parametrize("kind", TOKENS)
 @pytest.mark.parametrize(("name", "axes"), VARIATIONS)
-def test_they_stay_finite_in_training_whatever_the_axes(name: str, axes: dict[str, object], kind: str) -> None:
-    layer, x = prepared(name, axes, kind, torch.float32)
-    assert_finite(layer.train(), x)
+def test_they_stay_finite_in_training_whatever_the_axes(name: str, axes: dict[str, object]) -> None:
+    for kind in TOKENS:
+        layer, x = prepared(name, axes, kind, torch.float32)
+        assert_finite(layer.train(), x)
 
 
 @pytest.mark.parametrize(
