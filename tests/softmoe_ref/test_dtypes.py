@@ -30,10 +30,10 @@ def assert_true(layer: MoE, dtype: torch.dtype) -> None:
         assert gradient.isfinite().all()
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize(("name", "axes"), VARIATIONS)
-def test_outputs_are_true_and_gradients_finite(name: str, axes: dict[str, object], dtype: torch.dtype) -> None:
-    assert_true(variants.build(name, axes, dtype=dtype), dtype)
+def test_outputs_are_true_and_gradients_finite(name: str, axes: dict[str, object]) -> None:
+    for dtype in (torch.float32, torch.bfloat16):
+        assert_true(variants.build(name, axes, dtype=dtype), dtype)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)

@@ -66,11 +66,11 @@ def assert_finite(layer: MoE, x: Tensor) -> None:
     assert not [name for name, value in {"y": y, **gradients}.items() if not value.isfinite().all()]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, HALF], ids=str)
 @pytest.mark.parametrize("kind", TOKENS)
 @pytest.mark.parametrize(("name", "axes"), EXAMPLES)
-def test_outputs_and_gradients_stay_finite(name: str, axes: dict[str, object], kind: str, dtype: torch.dtype) -> None:
-    assert_finite(*prepared(name, axes, kind, dtype))
+def test_outputs_and_gradients_stay_finite(name: str, axes: dict[str, object], kind: str) -> None:
+    for dtype in (torch.float32, torch.float64, torch.bfloat16, HALF):
+        assert_finite(*prepared(name, axes, kind, dtype))
 
 
 @pytest.mark.parametrize(("name", "axes"), VARIATIONS)
@@ -80,20 +80,14 @@ def test_they_stay_finite_in_training_whatever_the_axes(name: str, axes: dict[st
         assert_finite(layer.train(), x)
 
 
-@pytest.mark.parametrize(
-    ("name", "axes", "kind"),
-    [
-        pytest.param(*one.values, kind, id=f"{one.id} {kind}")
-        for one in VARIATIONS
-        for kind in TOKENS
-        if kind not in TIES.get(one.values[0], ())
-    ],
-)
-def test_outputs_are_right_in_float64(name: str, axes: dict[str, object], kind: str) -> None:
-    layer, x = prepared(name, axes, kind, torch.float64)
-    truth = oracle.forward(layer, x)
-    assert torch.equal(layer.route(x).assigned(), truth.assigned)
-    torch.testing.assert_close(layer(x), truth.y, rtol=0, atol=1e-9 * (1e-9 + float(truth.y.abs().max())))
+@pytest.mark.parametrize(("name", "axes"), VARIATIONS)
+def test_outputs_are_right_in_float64(name: str, axes: dict[str, object]) -> None:
+    for kind in TOKENS.keys() - TIES.get(name, ()):
+        layer, x = prepared(name, axes, kind, torch.float64)
+        truth = oracle.forward(layer, x)
+        assert torch.equal(layer.route(x).assigned(), truth.assigned), kind
+        room = 1e-9 * (1e-9 + float(truth.y.abs().max()))
+        torch.testing.assert_close(layer(x), truth.y, rtol=0, atol=room, msg=lambda m, k=kind: f"{k}: {m}")
 
 
 @pytest.mark.parametrize(("name", "axes"), EXAMPLES)
