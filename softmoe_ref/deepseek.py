@@ -18,6 +18,7 @@ from typing import Any, Final, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from softmoe_ref import arguments
 from softmoe_ref.dropless import assign
@@ -91,9 +92,10 @@ class DeepSeekRouter(LinearRouter):
         logits_BME = self.logits(x)
         scores_BME = logits_BME.sigmoid() if self.score == "sigmoid" else logits_BME.softmax(2)
         expert_BMK = self.choose(scores_BME.detach())
-        gate_BMK = scores_BME.gather(2, expert_BMK)
-        if self.score == "sigmoid":
-            gate_BMK = gate_BMK / gate_BMK.sum(2, keepdim=True)
+        if self.score == "sigmoid":  # s / sum of s by logarithms: sigmoids of logits below -100 are all 0 in float32
+            gate_BMK = functional.logsigmoid(logits_BME.gather(2, expert_BMK)).softmax(2)
+        else:
+            gate_BMK = scores_BME.gather(2, expert_BMK)
         return BACKENDS[self.backend](
             assign((x.shape[0], x.shape[1]), expert_BMK, gate_BMK * self.route_scale, scores_BME)
         )

@@ -57,7 +57,7 @@ class Gated(ABC, Generic[Rows]):
 
     def assigned(self) -> Tensor:
         """Return (T, E) bool: the gate is positive."""
-        return self.gates > 0
+        return _active(self.gates)
 
     def load(self) -> Tensor:
         """Return (E,) float64: the tokens that each expert has to work on."""
@@ -119,7 +119,7 @@ class Ragged(Gated[SortedRows]):
     @classmethod
     def of(cls, shape: tuple[int, int], gates_TE: Tensor, top_k: int) -> "Ragged":
         """Return the ragged form of the decision."""
-        active_ET = gates_TE.detach().T > 0
+        active_ET = _active(gates_TE.detach().T)
         expert_R, token_R = torch.where(active_ET)  # row by row: sorted by expert
         # the gradient of an index by pairs sorts them first, that of a flat one only adds
         gate_R = gates_TE.flatten().index_select(0, token_R * gates_TE.shape[1] + expert_R)
@@ -150,7 +150,8 @@ class OneByOne(Gated[tuple[Tensor, ...]]):
     @classmethod
     def of(cls, shape: tuple[int, int], gates_TE: Tensor, top_k: int) -> "OneByOne":
         """Return the loop form of the decision."""
-        return cls(shape, gates_TE, top_k, tuple(torch.where(gate_T > 0)[0] for gate_T in gates_TE.detach().unbind(1)))
+        active_ET = _active(gates_TE.detach().T)
+        return cls(shape, gates_TE, top_k, tuple(torch.where(active_T)[0] for active_T in active_ET))
 
     def dispatch(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return one tensor (R_e, D) per expert."""
@@ -163,6 +164,11 @@ class OneByOne(Gated[tuple[Tensor, ...]]):
         for token, gate_T, y_RD in zip(self.tokens, self.gates.to(y[0].dtype).unbind(1), y, strict=True):
             sum_TD.index_add_(0, token, y_RD * gate_T.index_select(0, token).unsqueeze(1))
         return sum_TD.view(*self.shape, -1)
+
+
+def _active(gates: Tensor) -> Tensor:
+    """Return bool: the gate, never negative, is above 0; NaN counts, or the output of such a token would be 0."""
+    return gates != 0
 
 
 BACKENDS: Final[Mapping[str, Callable[[tuple[int, int], Tensor, int], Decision[Any]]]] = {

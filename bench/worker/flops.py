@@ -24,12 +24,12 @@ ELEMENTWISE = """
 abs add all amax any arange argmax argsort as_strided bincount bitwise_and bitwise_not bitwise_or broadcast_to
 bucketize cat ceil chunk clamp clamp_min clone copy count_nonzero cumsum detach diff div embedding empty empty_like eq
 exp expand expand_as eye fill flatten floor_divide full full_like gather ge gelu gt index index_add index_copy
-index_fill index_put index_select item le linalg_vector_norm log logical_and lt masked_fill max maximum mean min mT
-mul ne neg new_empty new_full new_zeros nonzero nonzero_numpy numel numpy_T one_hot ones ones_like pad permute pow rand
-reciprocal relu repeat repeat_interleave reshape resize resolve_conj round rsqrt rsub scatter scatter_add
-scatter_reduce searchsorted select sigmoid silu slice softmax sort split split_with_sizes sqrt square squeeze stack
-std sub sum t take_along_dim to to_copy topk transpose tril triu unbind unflatten unsqueeze var view view_as where
-zero zeros zeros_like
+index_fill index_put index_select item le linalg_vector_norm log log_sigmoid logical_and lt masked_fill max maximum
+mean min mT mul ne neg new_empty new_full new_zeros nonzero nonzero_numpy numel numpy_T one_hot ones ones_like pad
+permute pow rand reciprocal relu repeat repeat_interleave reshape resize resolve_conj round rsqrt rsub scatter
+scatter_add scatter_reduce searchsorted select sigmoid silu slice softmax sort split split_with_sizes sqrt square
+squeeze stack std sub sum t take_along_dim to to_copy topk transpose tril triu unbind unflatten unsqueeze var view
+view_as where zero zeros zeros_like
 """
 NEGLIGIBLE = frozenset(ELEMENTWISE.split())
 """Operations of torch without matrix products, in-place forms alike; the formulas leave them out too."""

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from softmoe_ref.oracle import loops
 from softmoe_ref.oracle.loops import Parameters, Truth
@@ -34,9 +35,11 @@ def deepseek(
         kept = sorted(range(expert_groups), key=lambda g, w=worth: -w[g])[:top_groups]  # type: ignore[misc]
         allowed = [e for e in range(experts) if e // size in kept]
         chosen = sorted(allowed, key=lambda e, r=ranks: -r[e])[:top_k]  # type: ignore[misc]
-        total = sum((scores[e] for e in chosen), start=x.new_zeros(())) if score == "sigmoid" else 1
-        for e in chosen:
-            served[e].append((t, route_scale * scores[e] / total))
+        weights = [scores[e] for e in chosen]
+        if score == "sigmoid":  # each over their sum; from logarithms, since all of them may be 0 in float64
+            weights = list(loops.softmax(torch.stack([functional.logsigmoid(logits[e]) for e in chosen])))
+        for e, part in zip(chosen, weights, strict=True):
+            served[e].append((t, route_scale * part))
     routed = loops.outputs(parameters, x, served)
     if "shared.w1" not in parameters:
         return routed

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import softmoe_ref
-from softmoe_ref import MoE
+from softmoe_ref import MoE, oracle
 from softmoe_ref.deepseek import DeepSeekRouter
 from softmoe_ref.token_choice import best_experts
 
@@ -189,3 +189,15 @@ def test_a_bad_update_of_the_bias_is_refused() -> None:
 
 def gate(score: str) -> DeepSeekRouter:
     return DeepSeekRouter(4, 6, top_k=2, expert_groups=2, top_groups=1, score=score, route_scale=1.0, backend="grouped")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_scores_that_are_all_0_in_float32_still_weigh_the_experts(backend: str, make: Callable[..., MoE]) -> None:
+    layer = make("deepseek", d_model=8, d_ff=12, num_experts=4, top_k=4, backend=backend, dtype=torch.float32)
+    x = torch.randn(2, 9, 8)
+    x[..., 0] = 10
+    with torch.no_grad():
+        layer.router.weight[0] = -20.0  # logits are about -200, their sigmoids 1e-87
+    assert not layer.route(x).importance().any()
+    truth = oracle.forward(layer, x).y
+    torch.testing.assert_close(layer(x).double(), truth, rtol=0, atol=1e-5 * float(truth.abs().max()))
