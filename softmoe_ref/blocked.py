@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from softmoe_ref.first_order import refuse_second_derivative
 from softmoe_ref.mixing import Mixing, logits_of, two_softmaxes
 from softmoe_ref.routing import Weights
 
@@ -95,6 +96,7 @@ class _MixTokens(Function):
 
     @staticmethod
     def backward(ctx: Any, grad_BSD: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401
+        refuse_second_derivative()
         seen_BMD, phi_DS, x_BMD, slots_BSD, log_sum_BS = ctx.saved_tensors
         grad_BSD = grad_BSD.to(slots_BSD.dtype)
         mean_BS = torch.linalg.vecdot(grad_BSD, slots_BSD)
@@ -130,6 +132,7 @@ class _MixSlots(Function):
 
     @staticmethod
     def backward(ctx: Any, grad_BMD: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401
+        refuse_second_derivative()
         seen_BMD, phi_DS, slots_BSD, y_BMD = ctx.saved_tensors
         grad_BMD = grad_BMD.to(y_BMD.dtype)
         wide_BSD = slots_BSD.to(y_BMD.dtype)

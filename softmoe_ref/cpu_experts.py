@@ -15,6 +15,7 @@ from torch.autograd import Function
 
 from softmoe_ref import pages, workers
 from softmoe_ref.activations import BACKWARD, INTO
+from softmoe_ref.first_order import refuse_second_derivative
 
 FEWEST_PER_THREAD: Final = 4  # with fewer experts a thread would wait for the others
 DTYPES: Final = (torch.float32, torch.float64)
@@ -109,6 +110,7 @@ class _Run(Function):
 
     @staticmethod
     def backward(ctx: Any, grad_RD: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        refuse_second_derivative()
         rows_RD, w1, b1, w2, b2, kept_RF = ctx.saved_tensors
         stack = Stack(w1, b1, w2, b2)
         grads = [

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from softmoe_ref import pages
+from softmoe_ref.first_order import refuse_second_derivative
 from softmoe_ref.mixing import Mixing
 from softmoe_ref.routing import Weights
 
@@ -113,6 +114,7 @@ class _Exp(Function):
 
     @staticmethod
     def backward(ctx: Any, grad_BMS: Tensor, *_sums: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+        refuse_second_derivative()
         seen_BMD, phi_DS, exp_BMS = ctx.saved_tensors
         grad_seen_BMD, grad_phi_DS = torch.empty_like(seen_BMD), torch.zeros_like(phi_DS)
         for sequences, tokens in _pieces(exp_BMS):
@@ -147,6 +149,7 @@ class _MixTokens(Function):
 
     @staticmethod
     def backward(ctx: Any, grad_BSD: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # noqa: ANN401
+        refuse_second_derivative()
         exp_BMS, x_BMD, column_sum_BS, slots_BSD = ctx.saved_tensors
         share_BSD = grad_BSD / column_sum_BS.unsqueeze(2)
         grad_exp_BMS = grad_x_BMD = None
@@ -169,6 +172,7 @@ class _MixSlots(Function):
 
     @staticmethod
     def backward(ctx: Any, grad_BMD: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # noqa: ANN401
+        refuse_second_derivative()
         exp_BMS, slots_BSD, row_sum_BM, y_BMD = ctx.saved_tensors
         share_BMD = grad_BMD / row_sum_BM.unsqueeze(2)
         grad_exp_BMS = grad_slots_BSD = None

@@ -29,9 +29,7 @@ class _Pool:
             if self.executor is not None:
                 self.executor.shutdown()
             self.threads = threads
-            self.executor = ThreadPoolExecutor(
-                threads, "softmoe-expert", initializer=torch.set_num_threads, initargs=(1,)
-            )
+            self.executor = ThreadPoolExecutor(threads, "softmoe-expert", initializer=_compute_alone)
             everyone = Barrier(threads)  # until all have started
             for ready in [self.executor.submit(everyone.wait) for _ in range(threads)]:
                 ready.result()
@@ -59,6 +57,12 @@ def run(work: Callable[[Iterator[Item]], None], items: Sequence[Item]) -> None:
         return
     for done in [_POOL.of(threads).submit(work, shared) for _ in range(threads)]:
         done.result()
+
+
+def _compute_alone() -> None:
+    """Let this thread's operations take no further threads."""
+    torch.get_num_threads()  # torch gives a thread the process' number when it first asks, whatever was set before
+    torch.set_num_threads(1)
 
 
 def _is_watched() -> bool:

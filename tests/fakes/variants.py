@@ -43,9 +43,14 @@ def _further(name: str) -> Iterator[dict[str, object]]:
 
 
 def in_every_backend(name: str, axes: Mapping[str, object]) -> list[Any]:
-    """Return a parameter (name, axes) for each backend of the layer."""
+    """Return a parameter (name, axes) for each backend of the layer.
+
+    But `compile`, which takes seconds for each: it is the einsum through torch's compiler, and has a test of its own.
+    """
     words = [f"{axis}={value}" for axis, value in axes.items() if AXES[name].get(axis, ...) != value]
-    backends: list[dict[str, object]] = [{"backend": backend} for backend in layers.TABLE[name].backends]
+    backends: list[dict[str, object]] = [
+        {"backend": backend} for backend in layers.TABLE[name].backends if backend != "compile"
+    ]
     return [
         pytest.param(name, {**axes, **chosen}, id=" ".join([name, *map(str, chosen.values()), *words]))
         for chosen in backends or [{}]

@@ -238,3 +238,11 @@ def test_activations_into_memory_equal_the_functional_ones(activation: str, dtyp
         (gradient,) = torch.autograd.grad(ACTIVATIONS[activation](leaf), leaf, cotangent)
         found = BACKWARD[activation](cotangent, x.double())
         torch.testing.assert_close(found, gradient, rtol=1e-12, atol=1e-12)
+
+
+def test_a_second_derivative_is_refused() -> None:
+    stack = make("gelu")
+    rows = normal(sum(LOADS), D_MODEL).requires_grad_()
+    y = by_threads(stack, rows)
+    with pytest.raises(RuntimeError, match=r"^this layer has no second derivative: "):
+        torch.autograd.grad(y.sum(), rows, create_graph=True)

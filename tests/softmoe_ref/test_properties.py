@@ -1,5 +1,6 @@
 """What must hold of a decision and of a layer whatever the tokens are, for sizes and numbers that hypothesis picks."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from variants import EXAMPLES, LENGTH, VARIATIONS, in_every_backend
 
 from bench import layers
 from softmoe_ref import Weights
-from softmoe_ref.shared_exp import SharedExp
+from softmoe_ref.mixing import Mixing
 
 FEW = settings(max_examples=6, deadline=None, derandomize=True)
 MANY = settings(max_examples=40, deadline=None, derandomize=True)
@@ -48,7 +49,7 @@ def test_slots_and_outputs_of_soft_moe_are_convex_combinations(
         layer.router.scale.fill_(scale)
     x = scaled_tokens(seed, power, length, batch)
     decision: Any = layer.route(x)
-    assert isinstance(decision, Weights | SharedExp)
+    assert isinstance(decision, Weights | Mixing)
     dispatch, combine = decision.dispatch_weights.detach(), decision.combine_weights.detach()
     assert dispatch.shape == combine.shape == (batch, length, num_experts, slots)
     for weights, mixed in ((dispatch, 1), (combine, (2, 3))):
@@ -141,3 +142,26 @@ def test_all_backends_make_the_same_decision(name: str, axes: Mapping[str, objec
     torch.testing.assert_close(one.importance(), other.importance(), rtol=1e-12, atol=0)
     assert (one.drop_rate(), one.unrouted_rate()) == (other.drop_rate(), other.unrouted_rate())
     torch.testing.assert_close(one.losses(), other.losses())
+
+
+@pytest.mark.parametrize(("name", "axes"), [one for one in EXAMPLES if one.values[0] != "hash_routing"])
+def test_a_second_derivative_is_right_or_refused(name: str, axes: Mapping[str, object]) -> None:
+    layer = variants.build(name, axes, dtype=torch.float64)
+    x, step = (variants.tokens(batch=1, dtype=torch.float64, seed=seed) for seed in (1, 2))
+
+    def slope(tokens: Tensor) -> tuple[Tensor, Tensor]:
+        leaf = tokens.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(layer(leaf).square().sum(), leaf, create_graph=True)
+        return gradient.square().sum(), leaf
+
+    try:
+        steepness, leaf = slope(x)
+        (found,) = torch.autograd.grad(steepness, leaf)
+    except RuntimeError as refusal:
+        message = str(refusal)
+    else:
+        near = 1e-6 * step
+        expected = (slope(x + near)[0] - slope(x - near)[0]).detach() / 2
+        torch.testing.assert_close((found * near).sum(), expected, rtol=1e-4, atol=0)
+        return
+    assert re.search("has no second derivative|derivative for .* is not implemented", message)

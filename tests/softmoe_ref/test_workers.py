@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from softmoe_ref import cpu_experts, workers
-from softmoe_ref.pages import LEAST_BYTES, empty_gradient
+from softmoe_ref import cpu_experts, pages, workers
+from softmoe_ref.pages import LEAST_BYTES
 
 
 @pytest.fixture(params=[1, 2, 5])
@@ -19,6 +19,23 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     torch.set_num_threads(request.param)
     yield request.param
     torch.set_num_threads(before)
+
+
+def test_a_worker_computes_alone() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    found: list[int] = []
+
+    def work(share: Iterator[int]) -> None:
+        for _ in share:
+            torch.ones(4) + 1
+            found.append(torch.get_num_threads())
+
+    try:
+        workers.run(work, range(64))
+    finally:
+        torch.set_num_threads(before)
+    assert found == [1] * 64
 
 
 def multiply(share: Iterator[int]) -> None:
@@ -99,10 +116,9 @@ sys.exit(status != 0)
 
 @pytest.mark.parametrize("rows", [0, 3, LEAST_BYTES // 4096 + 1])
 def test_memory_for_a_gradient_is_like_the_weight_and_can_be_written(rows: int) -> None:
-    weight = torch.empty(1024, rows).T  # neither contiguous nor a multiple of a huge page
-    for dtype in (None, torch.float64):
-        memory = empty_gradient(weight, dtype)
-        assert (memory.shape, memory.dtype) == (weight.shape, dtype or weight.dtype)
+    for dtype in (torch.float32, torch.float64):
+        memory = pages.empty((rows, 1024), torch.empty(0, dtype=dtype))
+        assert (memory.shape, memory.dtype) == ((rows, 1024), dtype)
         assert memory.is_contiguous()
         memory.fill_(3.0)
         assert memory.eq(3.0).all()
