@@ -1,8 +1,8 @@
-"""A stack of experts on a CPU: every thread takes whole experts, and an expert's rows stay in its cache.
+"""A stack of experts with sorted rows on a CPU: every thread takes whole experts, whose rows stay in its cache.
 
-The same function as `softmoe_ref.experts.Experts` computes with stacked or grouped products, in one autograd node: no
-copy of rows to pad them, bias and activation while the rows are in cache, gradients written once, into huge pages.
-Weights in another dtype than the rows are converted expert by expert, so that no converted copy of the stack exists.
+The same function as `softmoe_ref.experts.Experts` computes with grouped products, in one autograd node: bias and
+activation while the rows are in cache, gradients written once, into huge pages. Weights in another dtype than the rows
+are converted expert by expert, so that no converted copy of the stack exists.
 """
 
 from collections.abc import Iterator

@@ -76,6 +76,13 @@ class MoE(nn.Module):
     def route(self, x: Tensor) -> Decision[Any]:
         """Return the routing decision for the tokens `x` (B, M, D), without running any expert."""
         arguments.tokens(x, self.experts.d_model)
+        kind = x.device.type
+        if kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind):
+            with torch.autocast(kind, enabled=False):  # logits are at least float32, whatever the experts compute in
+                return self._decide(x)
+        return self._decide(x)
+
+    def _decide(self, x: Tensor) -> Decision[Any]:
         decision: Decision[Any] = self.router(x)
         return decision
 

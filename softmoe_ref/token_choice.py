@@ -75,6 +75,10 @@ class TokenChoiceRouter(Router):
         arguments.one_of("capacity_rounding", capacity_rounding, ROUNDINGS)
         arguments.number_from_zero("noise_std", noise_std)
         arguments.number_from_zero("jitter", jitter)
+        if jitter >= 1:
+            raise ValueError(f"jitter must be below 1, so that no token changes its sign, got {jitter!r}")
+        if not isinstance(loss_names, tuple):
+            raise TypeError(f"loss_names must be a tuple of names, got {loss_names!r}")
         for name in loss_names:
             arguments.one_of("loss_names", name, losses.TABLE)
             if name in losses.NOISE_ONLY and not noise_std:

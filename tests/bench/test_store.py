@@ -6,7 +6,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
-from recorded import dense, failed, inspected, measured, run, soft, timed
+from recorded import dense, failed, inspected, measured, run, soft, timed, write_many
 
 from bench.errors import InputError, StoreError
 from bench.records import SCHEMA, Flag, Planned, Status
@@ -127,7 +127,7 @@ def test_two_processes_write_at_once(tmp_path: Path) -> None:
     for name, id_ in (("a", "aaaaaaaaaaaa"), ("b", "bbbbbbbbbbbb")):
         store.start_run(run(name, id=id_), [Planned(case)])
     context = get_context("spawn")
-    writers = [context.Process(target=_write_many, args=(path, id_)) for id_ in ("aaaaaaaaaaaa", "bbbbbbbbbbbb")]
+    writers = [context.Process(target=write_many, args=(path, id_)) for id_ in ("aaaaaaaaaaaa", "bbbbbbbbbbbb")]
     for writer in writers:
         writer.start()
     while any(writer.is_alive() for writer in writers):
@@ -137,12 +137,6 @@ def test_two_processes_write_at_once(tmp_path: Path) -> None:
         outcomes = store.outcomes(id_)
         assert [o.repeat for o in outcomes] == list(range(40))
         assert all(len(o.samples("latency")) == 5 for o in outcomes)
-
-
-def _write_many(path: str, run_id: str) -> None:
-    store = open_store(path)
-    for repeat in range(40):
-        store.add_outcome(run_id, timed(soft(), repeat, 1.0))
 
 
 @pytest.mark.parametrize("form", sorted(SCHEMA))

@@ -6,6 +6,7 @@ from bench import plan
 from bench.executors import Probe
 from bench.records import Case, Environment, Flag, Observation, Outcome, Planned, Run, Settings, Status
 from bench.results import RunResults, of_outcomes
+from bench.store import open_store
 
 HERE = {"cpu": "Test CPU", "cores_usable": 2, "torch": "2.13.0"}
 PROBE = Probe(devices=("cpu",), comparable={"torch": "2.13.0"})
@@ -88,3 +89,10 @@ def results(outcomes: Sequence[Outcome], cases: Sequence[Case], *, of: Run | Non
 
 
 SETTINGS = Settings(repeats=3, max_seconds=0.05, timeout=60.0, min_samples=3)
+
+
+def write_many(path: str, run_id: str) -> None:
+    """Writes forty outcomes to a store; here, because a process started anew can import this module by its name."""
+    store = open_store(path)
+    for repeat in range(40):
+        store.add_outcome(run_id, timed(soft(), repeat, 1.0))
