@@ -27,6 +27,7 @@ class Axis:
 
     `kind` is the Python type of a value: str, bool, int with its `minimum`, or float, which is always above 0;
     `default` is None where absence means something (see `text`) or where every grid must say it (`required`).
+    `later` axes came when layers that take them had been measured already: see `bench.records.Case`.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Axis:
     minimum: int = 0
     optional: bool = False
     required: bool = False
+    later: bool = False
 
     def describe(self) -> str:
         """Returns the values that this axis takes, in words."""
@@ -148,9 +150,32 @@ AXES: dict[str, Axis] = {
         Axis("batch_priority", bool, False, "confident tokens take places first"),  # noqa: FBT003
         Axis("renormalize", bool, False, "the chosen gates sum to one"),  # noqa: FBT003
         Axis("capacity_rounding", str, "round", "how the capacity is rounded", allowed=("round", "ceil", "ceil4")),
-        Axis("memory", str, "normal", "low = linear in the tokens (soft, fused)", allowed=("normal", "low")),
-        Axis("active_experts", int, None, "experts computed per sequence (soft); none = all", minimum=1, optional=True),
-        Axis("subset_choice", str, "combine", "how active experts are chosen", allowed=("combine", "random")),
+        Axis(
+            "memory",
+            str,
+            "normal",
+            "low = linear in the tokens (soft, fused)",
+            allowed=("normal", "low"),
+            later=True,
+        ),
+        Axis(
+            "active_experts",
+            int,
+            None,
+            "experts computed per sequence (soft); none = all",
+            minimum=1,
+            optional=True,
+            later=True,
+        ),
+        Axis(
+            "subset_choice",
+            str,
+            "combine",
+            "how active experts are chosen",
+            allowed=("combine", "random"),
+            later=True,
+        ),
+        Axis("renormalize_active", bool, False, "weights of active experts sum to one", later=True),  # noqa: FBT003
         Axis("normalize", str, "logits", "what the L2 norm is for (soft)", allowed=("logits", "tokens", "none")),
         Axis("activation", str, "gelu", "activation of the experts", allowed=("gelu", "swiglu")),
         Axis("batch_size", int, 1, "sequences per call", minimum=1),

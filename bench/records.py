@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from bench.axes import AxisValue
+from bench.axes import AXES, AxisValue
 
 SCHEMA = {
     1: "November 2026: runs, plans, cases, outcomes, observations (samples as JSON), baselines",
@@ -51,7 +51,8 @@ class Case(Mapping[str, AxisValue]):
     """One point of a grid: a frozen mapping of axes, nothing about machine or run.
 
     `id` is 16 hexadecimal digits of the SHA-256 of its canonical JSON, so that the same case has the same id in
-    every run and on every machine.
+    every run and on every machine. An axis that a layer was given later is left out while at its default: cases in
+    stores, which were made without it, keep their ids.
     """
 
     axes: Mapping[str, AxisValue]
@@ -59,7 +60,7 @@ class Case(Mapping[str, AxisValue]):
 
     def __post_init__(self) -> None:
         """Freezes the axes in sorted order and derives the id."""
-        ordered = {name: self.axes[name] for name in sorted(self.axes)}
+        ordered = {name: self.axes[name] for name in sorted(self.axes) if not _came_later(name, self.axes[name])}
         text = json.dumps(ordered, separators=(",", ":"), allow_nan=False)
         object.__setattr__(self, "axes", ordered)
         object.__setattr__(self, "id", hashlib.sha256(text.encode()).hexdigest()[:16])
@@ -79,6 +80,12 @@ class Case(Mapping[str, AxisValue]):
     def with_axes(self, **changes: AxisValue) -> Case:
         """Returns the case with some axes set to other values."""
         return Case({**self.axes, **changes})
+
+
+def _came_later(name: str, value: AxisValue) -> bool:
+    """Returns whether this is the default of an axis that cases in older stores do not have."""
+    axis = AXES.get(name)
+    return axis is not None and axis.later and value == axis.default
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
 """What the dense decisions of Soft MoE have in common, whatever form they keep their weights in."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import torch
 from torch import Tensor
 
-from softmoe_ref.routing import Weights, unit
+from softmoe_ref.routing import NothingDropped, Weights, unit
 
 
-class Mixing(ABC):
+class Mixing(NothingDropped):
     """A dense decision: every slot is a weighted sum of tokens, every output a weighted sum of slots.
 
     Attributes:
@@ -63,18 +63,6 @@ class Mixing(ABC):
     def importance(self) -> Tensor:
         """Return (E,): the sum of the combine weights of each expert's slots."""
         return self.weights().importance()
-
-    def drop_rate(self) -> float:
-        """Return 0.0: nothing is refused."""
-        return 0.0
-
-    def unrouted_rate(self) -> float:
-        """Return 0.0: every token takes part in every slot."""
-        return 0.0
-
-    def losses(self) -> dict[str, Tensor]:
-        """Return no auxiliary loss."""
-        return {}
 
 
 def two_softmaxes(logits_BMEP: Tensor, *, unit_tokens: bool) -> Weights:

@@ -50,7 +50,7 @@ class SoftRouter(Router):
         memory: str,
         active_experts: int | None,
         subset_choice: str,
-        renormalize: bool,
+        renormalize_active: bool,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -67,15 +67,17 @@ class SoftRouter(Router):
         special = [name for name, asked in (("memory", memory == "low"), ("active_experts", active_experts)) if asked]
         if special and (backend != "fused" or len(special) > 1):
             raise ValueError(f"{' and '.join(special)} must be asked of backend fused, one at a time, got {backend!r}")
-        if renormalize and active_experts is None:
-            raise ValueError("renormalize must go with active_experts: the weights of all experts sum to 1 already")
+        if renormalize_active and active_experts is None:
+            raise ValueError(
+                "renormalize_active must go with active_experts: the weights of all experts sum to 1 already"
+            )
         self.slots_per_expert = slots_per_expert
         self.backend = backend
         self.normalize = normalize
         self.memory = memory
         self.active_experts = active_experts
         self.subset_choice = subset_choice
-        self.renormalize = renormalize
+        self.renormalize_active = renormalize_active
         self.phi = nn.Parameter(torch.empty(d_model, num_experts, slots_per_expert, device=device, dtype=dtype))
         self.scale = nn.Parameter(torch.empty((), device=device, dtype=dtype))
         self.reset_parameters()
@@ -114,7 +116,7 @@ class SoftRouter(Router):
                 logits_of(seen_BMD, phi_DS, self.slots_per_expert),
                 self.active_experts,
                 choice=self.subset_choice,
-                renormalize=self.renormalize,
+                renormalize=self.renormalize_active,
                 unit_tokens=self.unit_tokens,
             )
         on_cpu = x.device.type == "cpu" and computing_dtype(x) == seen_BMD.dtype
@@ -148,7 +150,7 @@ def soft(  # noqa: PLR0913 - one keyword per axis of a case
     memory: str = "normal",
     active_experts: int | None = None,
     subset_choice: str = "combine",
-    renormalize: bool = False,
+    renormalize_active: bool = False,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> MoE:
@@ -170,7 +172,7 @@ def soft(  # noqa: PLR0913 - one keyword per axis of a case
         active_experts: how many experts of each sequence are computed, None for all, see `softmoe_ref.subset`; `fused`
             only.
         subset_choice: `combine`, those with the largest combine weights; or `random`, the same ones at every call.
-        renormalize: whether the combine weights of the active experts are divided by their sum.
+        renormalize_active: whether the combine weights of the active experts are divided by their sum.
         device: where the weights are.
         dtype: of the weights.
     """
@@ -184,7 +186,7 @@ def soft(  # noqa: PLR0913 - one keyword per axis of a case
         memory=memory,
         active_experts=active_experts,
         subset_choice=subset_choice,
-        renormalize=renormalize,
+        renormalize_active=renormalize_active,
         device=device,
         dtype=dtype,
     )

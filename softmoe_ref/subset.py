@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from softmoe_ref.experts import SortedRows
-from softmoe_ref.routing import unit
+from softmoe_ref.routing import NothingDropped, unit
 
 CHOICES: Final = ("combine", "random")
 _SEED: Final = 2409_00879  # of the random choice, the same at every call
@@ -24,7 +24,7 @@ _SEED: Final = 2409_00879  # of the random choice, the same at every call
 
 @final
 @dataclass(frozen=True)
-class Subset:
+class Subset(NothingDropped):
     """Dense decision over the slots of k experts, other ones for every sequence.
 
     Attributes:
@@ -103,15 +103,3 @@ class Subset:
         """Return (E,): the sum of the combine weights of each expert's slots, where they are kept."""
         share_Bk = self.combine_weights.sum(1).view(*self.expert.shape, self.slots_per_expert).sum(2)
         return share_Bk.new_zeros(self.num_experts).scatter_add(0, self.expert.flatten(), share_Bk.flatten())
-
-    def drop_rate(self) -> float:
-        """Return 0.0: nothing is refused; the other experts are not asked."""
-        return 0.0
-
-    def unrouted_rate(self) -> float:
-        """Return 0.0: every token takes part in every kept slot."""
-        return 0.0
-
-    def losses(self) -> dict[str, Tensor]:
-        """Return no auxiliary loss."""
-        return {}

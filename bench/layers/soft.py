@@ -22,8 +22,8 @@ def _soft_impossible(axes: Mapping[str, AxisValue]) -> str | None:
         return "active_experts and memory=low cannot be asked at once"
     if (active is not None or low) and axes["backend"] != "fused":
         return f"only backend fused takes {'memory=low' if low else 'active_experts'}, not {axes['backend']}"
-    if active is None and (axes.get("renormalize") or axes.get("subset_choice") == "random"):
-        return "renormalize and subset_choice say something of active_experts, which is none"
+    if active is None and (axes.get("renormalize_active") or axes.get("subset_choice") == "random"):
+        return "renormalize_active and subset_choice say something of active_experts, which is none"
     return None
 
 
@@ -36,10 +36,10 @@ ROWS = (
         (
             "num_experts",
             "slots_per_expert",
-            "renormalize",
             "memory",
             "active_experts",
             "subset_choice",
+            "renormalize_active",
             "normalize",
             "activation",
         ),

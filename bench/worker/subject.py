@@ -137,7 +137,7 @@ def keywords(task: Task) -> dict[str, AxisValue]:
     Raises:
         TypeError: the factory does not take an axis that the case sets.
     """
-    axes = {name: task.case[name] for name in task.keywords}
+    axes = {name: task.case.get(name, AXES[name].default) for name in task.keywords}
     signature = inspect.signature(resolve(task.target))
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values()):
         return axes

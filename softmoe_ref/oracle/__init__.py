@@ -41,7 +41,7 @@ TOKEN_CHOICE: Final = Oracle(
 
 TABLE: Final[Mapping[str, Oracle]] = {
     "dense": Oracle(dense.dense),
-    "soft": Oracle(soft.soft, ("normalize", "active_experts", "subset_choice", "renormalize")),
+    "soft": Oracle(soft.soft, ("normalize", "active_experts", "subset_choice", "renormalize_active")),
     "token_choice": TOKEN_CHOICE,
     "expert_choice": Oracle(sparse.expert_choice, ("capacity_factor", "group_size", "capacity_rounding")),
     "switch": TOKEN_CHOICE,

@@ -14,7 +14,7 @@ def soft(
     normalize: str,
     active_experts: int | None = None,
     subset_choice: str = "combine",
-    renormalize: bool = False,
+    renormalize_active: bool = False,
 ) -> Truth:
     """Return Soft MoE, arXiv:2308.00951 algorithms 1 and 2, slot by slot and token by token.
 
@@ -46,7 +46,7 @@ def soft(
         best = sorted(range(experts), key=lambda e, s=scores: -s[e])[:active_experts]  # type: ignore[misc]
         kept.append(torch.tensor([e in best for e in range(experts)]))
         columns_kept = kept[b].repeat_interleave(slots)
-        if renormalize:
+        if renormalize_active:
             y.append(torch.stack([loops.softmax(row[columns_kept]) for row in logits[b]]) @ slot_outputs[columns_kept])
         else:
             y.append((combine * columns_kept) @ slot_outputs)

@@ -213,7 +213,8 @@ def test_the_layer_of_a_case_is_called_with_the_axes_of_the_case(like: str) -> N
     case = plan.single(like, {**SHAPE_OF_EXAMPLES, **EXAMPLES[like]})
     assert of_case(case) is TABLE[like]
     axes = {name: value for name, value in case.items() if name != "backend"} | {"layer": "my:Layer"}
-    assert of_case(axes).keywords == outside("my:Layer", like=like).keywords
+    told = [name for name in outside("my:Layer", like=like).keywords if not AXES[name].later]
+    assert of_case(axes).keywords == tuple(told)
     assert of_case(axes).target == "my:Layer"
 
 

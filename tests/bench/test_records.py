@@ -40,6 +40,14 @@ def test_ids_are_the_same_for_ever(layer: str, axes: dict[str, Any], golden: str
     assert plan.single(layer, {"device": "cpu"} | axes, devices=("cpu", "cuda")).id == golden
 
 
+def test_an_axis_that_came_later_is_part_of_a_case_only_away_from_its_default() -> None:
+    axes = {"num_experts": 8, "slots_per_expert": 24}
+    assert plan.single("soft", axes | {"memory": "normal"}) == plan.single("soft", axes)
+    low = plan.single("soft", axes | {"memory": "low"})
+    assert low["memory"] == "low"
+    assert low.id != plan.single("soft", axes).id
+
+
 def test_an_id_is_a_hash_of_sorted_compact_json() -> None:
     assert Case({}).id == "44136fa355b3678a"  # sha256 of {}
     assert Case({"b": True, "a": None}).id == "777fd7cd7406c929"  # of {"a":null,"b":true}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from softmoe_ref import Experts, SortedRows, cpu_experts
+from softmoe_ref import Experts, SortedRows, cpu_experts, cpu_stacked
 from softmoe_ref.activations import ACTIVATIONS, BACKWARD, INTO
 
 EXPERTS, D_MODEL, D_FF = 5, 8, 12
@@ -105,7 +105,8 @@ def test_experts_give_the_same_this_way_and_the_other(
 ) -> None:
     found = []
     for usable in (True, False):
-        monkeypatch.setattr(cpu_experts, "usable", lambda *_, answer=usable: answer)
+        for way in (cpu_experts, cpu_stacked):
+            monkeypatch.setattr(way, "usable", lambda *_, answer=usable: answer)
         stack, rows = make(activation), normal(sum(LOADS) + 2, D_MODEL).requires_grad_()
         given = stack(arrange(rows))
         y = given.rows[: sum(LOADS)] if isinstance(given, SortedRows) else given

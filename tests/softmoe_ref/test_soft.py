@@ -145,8 +145,8 @@ def test_the_compiled_layer_is_the_same_function(make: Callable[..., MoE], run: 
         ({"backend": "fused", "active_experts": 0}, "active_experts must be a whole number of at least 1, got 0"),
         ({"backend": "fused", "memory": "little"}, "memory must be one of normal, low, got 'little'"),
         (
-            {"backend": "fused", "renormalize": True},
-            "renormalize must go with active_experts: the weights of all experts sum to 1 already",
+            {"backend": "fused", "renormalize_active": True},
+            "renormalize_active must go with active_experts: the weights of all experts sum to 1 already",
         ),
     ],
 )

@@ -46,7 +46,7 @@ def test_choice_and_output_equal_the_authors_code(
     name = f"y_keep{keep}_{'renorm' if renormalize else 'norenorm'}"
     num_experts = vectors["phi"].shape[1]
     axes = {**SIZES, "num_experts": num_experts, "slots_per_expert": slots, "normalize": "tokens"}
-    layer = make("soft", **axes, active_experts=keep, renormalize=renormalize)
+    layer = make("soft", **axes, active_experts=keep, renormalize_active=renormalize)
     with torch.no_grad():
         layer.router.phi.copy_(vectors["phi"])
         layer.router.scale.copy_(vectors["scale"].squeeze())
@@ -58,7 +58,7 @@ def test_choice_and_output_equal_the_authors_code(
 
 
 @pytest.mark.parametrize(
-    "axes", [{}, {"renormalize": True}, {"subset_choice": "random"}, {"normalize": "none"}], ids=str
+    "axes", [{}, {"renormalize_active": True}, {"subset_choice": "random"}, {"normalize": "none"}], ids=str
 )
 @pytest.mark.parametrize("active", [1, 2, 5])
 def test_value_and_every_gradient_equal_the_oracle(
