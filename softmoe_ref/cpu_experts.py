@@ -38,11 +38,15 @@ class Stack:
         return Stack(w1, b1, w2, b2)
 
 
-def usable(rows: Tensor, num_experts: int) -> bool:
-    """Return whether `run` takes these rows, and is the faster way: on a CPU, with several experts for each thread."""
+def takes(rows: Tensor) -> bool:
+    """Return whether gradients written by hand can serve these rows: on a CPU, in a full format, outside a trace."""
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    enough = num_experts >= FEWEST_PER_THREAD * torch.get_num_threads()
-    return rows.device.type == "cpu" and rows.dtype in DTYPES and enough and not traced
+    return rows.device.type == "cpu" and rows.dtype in DTYPES and not traced
+
+
+def usable(rows: Tensor, num_experts: int) -> bool:
+    """Return whether `run` takes these rows, and is the faster way: with several experts for each thread."""
+    return takes(rows) and num_experts >= FEWEST_PER_THREAD * torch.get_num_threads()
 
 
 def run(rows_RD: Tensor, stack: Stack, ends: tuple[int, ...], activation: str) -> Tensor:

@@ -14,7 +14,7 @@ from torch.autograd import Function
 
 from softmoe_ref import pages
 from softmoe_ref.activations import BACKWARD, INTO
-from softmoe_ref.cpu_experts import DTYPES, Stack
+from softmoe_ref.cpu_experts import Stack, takes
 from softmoe_ref.first_order import refuse_second_derivative
 
 CONVERTED_NUMBERS: Final = 2**21  # of the weights converted at a time: 8 MiB of float32
@@ -23,8 +23,7 @@ ACTIVATED_NUMBERS: Final = 2**19  # of the hidden layer activated at a time: 2 M
 
 def usable(rows: Tensor, num_experts: int) -> bool:
     """Return whether `run` takes these rows, and is the faster way."""
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    return rows.device.type == "cpu" and rows.dtype in DTYPES and num_experts > 1 and not traced
+    return num_experts > 1 and takes(rows)
 
 
 def run(rows_ERD: Tensor, stack: Stack, activation: str) -> Tensor:

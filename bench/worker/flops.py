@@ -209,7 +209,6 @@ def _no_product(_inputs: list[Any], _outputs: list[Any]) -> Counter[str]:
 HANDLES = {
     "aten::einsum": _einsum,
     "aten::baddbmm": _baddbmm,
-    "aten::baddbmm_": _baddbmm,
     "aten::embedding_bag": _looked_up,
     "aten::_embedding_bag_per_sample_weights_backward": _looked_up_dots,
     "aten::scaled_dot_product_attention": _attention,
