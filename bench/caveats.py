@@ -12,13 +12,16 @@ from bench.records import Flag
 from bench.stats import relative_spread
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 FEW_REPEATS = 3
 """Below this many processes an interval says next to nothing."""
 
 NOISY_SPREAD = 0.10
 """Interquartile range over median at which torch.utils.benchmark, too, begins to warn."""
+
+MARKED_SHARE = 0.05
+"""Share of a case's samples that were marked above which a reader should know."""
 
 IMPRECISE = 0.05
 """Half the relative interval of one process' median above which its figure is rough."""
@@ -116,6 +119,12 @@ TABLE: dict[str, Caveat] = {
             "Another process held the GPU when the case was measured.",
             "Use a GPU of your own.",
         ),
+        Caveat(
+            "marked_samples",
+            "marked samples",
+            f"Something disturbed more than {MARKED_SHARE:.0%} of the samples while they were taken; all are counted.",
+            "Read the detail for what it was and the median without them; the export marks each sample.",
+        ),
     )
 }
 
@@ -135,6 +144,18 @@ def of_repeats(half_width: float | None, replicates: int) -> list[Flag]:
     if half_width is not None and half_width > NOISY_SPREAD:
         return [Flag("processes_differ", f"±{half_width:.0%}")]
     return []
+
+
+def of_marks(marks: Mapping[str, int], marked: int, total: int, without: str | None) -> list[Flag]:
+    """Returns whether marked samples are more than a few: how many by name, and the figure without them if known.
+
+    A sample may have several marks, so the numbers by name may add up to more than the samples that are `marked`.
+    """
+    if total == 0 or marked / total <= MARKED_SHARE:
+        return []
+    names = ", ".join(f"{name} {count}" for name, count in marks.items())
+    rest = "too few are left to say what it is without them" if without is None else f"{without} without them"
+    return [Flag("marked_samples", f"{marked} of {total} samples ({names}); {rest}")]
 
 
 def of_counts(formula: float | None, counted: float | None) -> list[Flag]:

@@ -52,6 +52,30 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Side:
+    """What a verdict is made of: per process the latency and, if known, that over the reference kernel."""
+
+    latency: Mapping[int, float]
+    relative: Mapping[int, float] | None
+    disturbed: frozenset[int]
+
+    @property
+    def undisturbed(self) -> set[int]:
+        """The timed repeats that nothing disturbed."""
+        return set(self.latency) - self.disturbed
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict and why; `ratio` is candidate / base, `raw` the same without the reference kernel."""
+
+    verdict: Verdict
+    reason: str
+    ratio: Interval
+    raw: Interval
+
+
+@dataclass(frozen=True)
 class Comparison:
     """One case on both sides; `ratio` is candidate / base, `raw` the same without the reference kernel."""
 
@@ -128,6 +152,32 @@ def compare(
     return Comparisons(base, candidate, threshold, tuple(sorted(rows, key=_badness)))
 
 
+def side(result: CaseResult) -> Side:
+    """Returns what a verdict on a case that has a latency is made of."""
+    relative = result.figures.get("relative_latency")
+    return Side(
+        result.figures["latency"].by_repeat,
+        None if relative is None else relative.by_repeat,
+        frozenset(result.disturbed),
+    )
+
+
+def judge(base: Side, candidate: Side, threshold: float, *, paired: bool = False) -> Judgement:
+    """Returns the verdict on two sides of one case; rounds of one run are `paired`."""
+    good = base.undisturbed, candidate.undisturbed
+    enough = all(len(repeats) >= caveats.FEW_REPEATS for repeats in good)
+    if not enough:
+        good = set(base.latency), set(candidate.latency)
+    raw = _ratio(base.latency, candidate.latency, good, paired=paired)
+    ratio = raw
+    if base.relative is not None and candidate.relative is not None:
+        ratio = _ratio(base.relative, candidate.relative, good, paired=paired)
+    if enough or not (base.disturbed or candidate.disturbed):
+        return Judgement(*_confirmed(verdict(ratio, threshold), raw), ratio, raw)
+    busy = f"machine was busy in {len(base.disturbed)} and {len(candidate.disturbed)} processes"
+    return Judgement(Verdict.UNCLEAR, busy, ratio, raw)
+
+
 def verdict(ratio: Interval, threshold: float) -> Verdict:
     """Returns what the interval of a ratio of times allows to say."""
     if ratio.low is None or ratio.high is None:
@@ -191,19 +241,8 @@ def _row(
     if sides[0] is None or sides[1] is None:
         reasons = {str(s.status) for s in (base, candidate) if s.figures.get("latency") is None}
         return Comparison(name, case_id, Verdict.NOT_MEASURED, *sides, reason=" / ".join(sorted(reasons)))
-    good = _undisturbed(base), _undisturbed(candidate)
-    enough = all(len(repeats) >= caveats.FEW_REPEATS for repeats in good)
-    if not enough:
-        good = set(sides[0].by_repeat), set(sides[1].by_repeat)
-    raw = _ratio(sides[0], sides[1], good, paired=paired)
-    relative = base.figures.get("relative_latency"), candidate.figures.get("relative_latency")
-    known = relative[0] is not None and relative[1] is not None
-    ratio = _ratio(relative[0], relative[1], good, paired=paired) if known else raw  # type: ignore[arg-type]
-    if enough or not (base.disturbed or candidate.disturbed):
-        found = _confirmed(verdict(ratio, threshold), raw)
-        return Comparison(name, case_id, found[0], *sides, ratio, raw, found[1])
-    busy = f"machine was busy in {len(base.disturbed)} and {len(candidate.disturbed)} processes"
-    return Comparison(name, case_id, Verdict.UNCLEAR, *sides, ratio, raw, busy)
+    found = judge(side(base), side(candidate), threshold, paired=paired)
+    return Comparison(name, case_id, found.verdict, *sides, found.ratio, found.raw, found.reason)
 
 
 def _confirmed(found: Verdict, raw: Interval) -> tuple[Verdict, str]:
@@ -213,17 +252,14 @@ def _confirmed(found: Verdict, raw: Interval) -> tuple[Verdict, str]:
     return found, ""
 
 
-def _undisturbed(result: CaseResult) -> set[int]:
-    """Returns the timed repeats that nothing disturbed."""
-    return set(result.figures["latency"].by_repeat) - result.disturbed
-
-
-def _ratio(base: Figure, candidate: Figure, repeats: tuple[set[int], set[int]], *, paired: bool) -> Interval:
+def _ratio(
+    base: Mapping[int, float], candidate: Mapping[int, float], repeats: tuple[set[int], set[int]], *, paired: bool
+) -> Interval:
     """Returns candidate / base over the processes of these repeats; rounds of one run are pairs."""
     rounds = sorted(repeats[0] & repeats[1])
     if paired and len(rounds) > 1:
-        return paired_ratio_interval([base.by_repeat[r] for r in rounds], [candidate.by_repeat[r] for r in rounds])
-    return ratio_interval([base.by_repeat[r] for r in repeats[0]], [candidate.by_repeat[r] for r in repeats[1]])
+        return paired_ratio_interval([base[r] for r in rounds], [candidate[r] for r in rounds])
+    return ratio_interval([base[r] for r in repeats[0]], [candidate[r] for r in repeats[1]])
 
 
 def _badness(row: Comparison) -> tuple[int, float]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench import caveats, metrics
+from bench import caveats, metrics, units
 from bench.axes import AXES
 from bench.records import INSPECTION, Case, Flag, Outcome, Planned, Run, Status
-from bench.stats import Interval, geometric_interval
+from bench.stats import Interval, between_spread, geometric_interval, within_spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,13 +20,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Figure:
-    """One metric of one case: an estimate over processes with its interval, and each process' median by repeat."""
+    """One metric of one case: an estimate over processes with its interval, and each process' median by repeat.
+
+    `within` and `between` say how far the samples of one process and the medians of processes lie apart, both as
+    relative standard deviations (see `bench.stats`), None where too few are known.
+    """
 
     metric: str
     unit: str
     interval: Interval
     by_repeat: Mapping[int, float]
     samples: int
+    within: float | None = None
+    between: float | None = None
 
     @property
     def value(self) -> float:
@@ -98,6 +104,15 @@ def samples(case: Case, outcome: Outcome) -> Iterator[tuple[str, str, tuple[floa
             yield metric.name, metric.unit, derived
 
 
+def marks(outcome: Outcome) -> dict[int, tuple[str, ...]]:
+    """Returns what a worker marked latency samples with, by their index: such as `throttled` or `preempted`."""
+    found: dict[int, tuple[str, ...]] = {}
+    for name, indices in outcome.facts.get("marks", {}).items():
+        for index in indices:
+            found[index] = (*found.get(index, ()), name)
+    return found
+
+
 def varying(cases: Iterable[Mapping[str, AxisValue]]) -> list[str]:
     """Returns the axes with more than one value among the cases that have them, in the order of their table."""
     values: dict[str, set[AxisValue]] = {}
@@ -116,21 +131,30 @@ def order_axes(names: Sequence[str]) -> list[str]:
 def _case(case: Case, outcomes: Sequence[Outcome]) -> CaseResult:
     """Returns the result of one case."""
     medians: dict[str, dict[int, float]] = {}
-    units: dict[str, str] = {}
-    counts: dict[str, int] = {}
+    unit_of: dict[str, str] = {}
+    taken: dict[str, list[tuple[float, ...]]] = {}
     flags = [flag for outcome in outcomes for flag in outcome.flags]
     for outcome in outcomes:
         for metric, unit, values in samples(case, outcome):
             medians.setdefault(metric, {})[outcome.repeat] = median(values)
-            units[metric] = unit
-            counts[metric] = counts.get(metric, 0) + len(values)
+            unit_of[metric] = unit
+            taken.setdefault(metric, []).append(values)
         flags += caveats.of_samples(outcome.samples("latency"))
     figures = {
-        metric: Figure(metric, units[metric], _interval(list(values.values())), values, counts[metric])
+        metric: Figure(
+            metric,
+            unit_of[metric],
+            _interval(list(values.values())),
+            values,
+            sum(map(len, taken[metric])),
+            within=within_spread(taken[metric]),
+            between=between_spread(list(values.values())),
+        )
         for metric, values in medians.items()
     }
     if latency := figures.get("latency"):
         flags += caveats.of_repeats(latency.interval.half_width, latency.interval.replicates)
+        flags += _marked(outcomes)
     expected, counted = figures.get("flops_executed"), figures.get("flops_torch")
     if expected and counted:
         flags += caveats.of_counts(expected.value, counted.value)
@@ -138,6 +162,24 @@ def _case(case: Case, outcomes: Sequence[Outcome]) -> CaseResult:
     status = bad.status if bad else Status.OK if outcomes else None
     detail = bad.detail if bad else ""
     return CaseResult(case, status, detail, _merge(flags), figures, tuple(outcomes))
+
+
+def _marked(outcomes: Sequence[Outcome]) -> list[Flag]:
+    """Returns the caveat of marked samples, with the latency that the others give if they are at least half."""
+    names: dict[str, int] = {}
+    total = marked = 0
+    kept = []
+    for outcome in outcomes:
+        latencies, marked_here = outcome.samples("latency"), marks(outcome)
+        for name in (name for index in sorted(marked_here) for name in marked_here[index]):
+            names[name] = names.get(name, 0) + 1
+        total += len(latencies)
+        marked += len(marked_here)
+        kept.append([seconds for index, seconds in enumerate(latencies) if index not in marked_here])
+    medians = [median(samples) for samples in kept if samples]
+    enough = bool(medians) and 2 * marked <= total
+    without = units.format_value(_interval(medians).estimate, "s") if enough else None
+    return caveats.of_marks(names, marked, total, without)
 
 
 def _interval(values: Sequence[float]) -> Interval:

@@ -14,9 +14,12 @@ from statistics import NormalDist, fmean, median, quantiles, stdev, variance
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 CONFIDENCE = 0.95
+
+NORMAL_IQR = 2 * NormalDist().inv_cdf(0.75)
+"""Interquartile range of a normal distribution over its standard deviation: 1.349."""
 
 
 @dataclass(frozen=True)
@@ -127,3 +130,42 @@ def _logs(values: Sequence[float]) -> list[float]:
         if not 0 < value < math.inf:
             raise ValueError(f"an interval needs positive, finite values, got {value}")
     return [math.log(value) for value in values]
+
+
+def within_spread(processes: Iterable[Sequence[float]]) -> float | None:
+    """Returns how far samples of one process lie apart: the median over processes, None below four samples each.
+
+    Of one process it is the interquartile range over the median, divided by 1.349: the relative standard deviation that
+    a normal distribution with these quartiles has. A few slow samples do not move it.
+    """
+    known = [spread for samples in processes if (spread := relative_spread(samples)) is not None]
+    return median(known) / NORMAL_IQR if known else None
+
+
+def between_spread(medians: Sequence[float]) -> float | None:
+    """Returns how far the medians of fresh processes lie apart, None below two or where one is not positive.
+
+    It is the standard deviation of their logarithms, which for small spreads is the relative standard deviation: on the
+    same scale as `within_spread`, so that the two can be compared.
+    """
+    if len(medians) < 2 or min(medians) <= 0:
+        return None
+    return stdev(_logs(medians))
+
+
+def share_interval(count: int, total: int, confidence: float = CONFIDENCE) -> Interval:
+    """Returns the share count / total of independent trials with its exact two-sided interval.
+
+    Source: C. J. Clopper and E. S. Pearson, Biometrika 26, 1934: never covers less than asked for, however few trials.
+
+    Raises:
+        ValueError: no trials, or a count that is not among them.
+    """
+    if not 0 <= count <= total or total == 0:
+        raise ValueError(f"a share needs 0 <= count <= total and a trial, got {count} of {total}")
+    from scipy.special import betaincinv  # noqa: PLC0415  (scipy.stats alone takes half a second to import)
+
+    tail = (1 - confidence) / 2
+    low = float(betaincinv(count, total - count + 1, tail)) if count else 0.0
+    high = float(betaincinv(count + 1, total - count, 1 - tail)) if count < total else 1.0
+    return Interval(count / total, low, high, total)

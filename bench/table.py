@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench import results
+from bench import metrics, results
 from bench.axes import AXES
 
 if TYPE_CHECKING:
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from bench.results import RunResults
 
-LEAD = ["run", "case", "repeat", "sample", "metric", "value", "unit", "status"]
-"""Columns of the tidy frame, before one per axis."""
+LEAD = ["run", "case", "repeat", "sample", "metric", "value", "unit", "status", "marks"]
+"""Columns of the tidy frame, before one per axis; `marks` says what disturbed a sample, empty where nothing did."""
 
 WHOLE = ("repeat", "sample", "processes", "samples")
 """Leading columns that count something."""
@@ -30,10 +30,16 @@ SUMMARY_LEAD = [
     "unit",
     "processes",
     "samples",
+    "within",
+    "between",
     "status",
     "caveats",
 ]
-"""Columns of the summary, before one per axis; low and high bound the 95 % interval over processes."""
+"""Columns of the summary, before one per axis.
+
+low and high bound the 95 % interval over processes; within and between are the relative standard deviations of the
+samples of one process and of the medians of processes.
+"""
 
 
 def tidy(runs: Iterable[RunResults]) -> pd.DataFrame:
@@ -49,12 +55,16 @@ def tidy(runs: Iterable[RunResults]) -> pd.DataFrame:
                     "repeat": outcome.repeat,
                     "status": outcome.status.value,
                 }
+                marks = results.marks(outcome)
                 measured = [
-                    lead | {"sample": i, "metric": metric, "value": value, "unit": unit} | axes
+                    lead
+                    | {"sample": i, "metric": metric, "value": value, "unit": unit}
+                    | {"marks": " ".join(marks.get(i, ())) if _of_latency(metric) else ""}
+                    | axes
                     for metric, unit, values in results.samples(result.case, outcome)
                     for i, value in enumerate(values)
                 ]
-                rows += measured or [lead | axes]
+                rows += measured or [lead | {"marks": ""} | axes]
     return _frame(rows, LEAD)
 
 
@@ -80,12 +90,20 @@ def summary(runs: Iterable[RunResults]) -> pd.DataFrame:
                     "unit": figure.unit,
                     "processes": figure.interval.replicates,
                     "samples": figure.samples,
+                    "within": figure.within,
+                    "between": figure.between,
                 }
                 | axes
                 for figure in result.figures.values()
             ]
             rows += measured or [lead | axes]
     return _frame(rows, SUMMARY_LEAD)
+
+
+def _of_latency(metric: str) -> bool:
+    """Whether sample i of a metric belongs to latency sample i, whose marks it shares."""
+    known = metrics.TABLE.get(metric)
+    return metric in ("latency", "reference_latency") or (known is not None and "latency" in known.needs)
 
 
 def _frame(rows: list[dict[str, Any]], lead: list[str]) -> pd.DataFrame:

@@ -67,6 +67,8 @@ def _case(result: CaseResult) -> dict[str, Any]:
                 "unit": figure.unit,
                 "processes": figure.interval.replicates,
                 "samples": figure.samples,
+                "within": figure.within,
+                "between": figure.between,
             }
             for figure in result.figures.values()
         },

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from bench.stats import Interval
 
 WIDTH = 100
+SPREAD = (
+    "± is half the 95 % interval over processes. spread is within/between: standard deviation of the samples of one"
+    " process / of the medians of processes."
+)
+FIGURES = ("latency", "spread", "tokens/s", "peak mem", "FLOPs")
+"""Columns of a run after its axes; the last ones are left out where there is no room."""
+
 COLOURS = {
     Verdict.SLOWER: "red",
     Verdict.FAILED: "red",
@@ -41,18 +48,17 @@ def show_run(found: RunResults) -> None:
     """Prints a run: one row per case, what failed and why, and the caveats in words."""
     out = console()
     names = _names(found)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
-    table.add_column("layer", no_wrap=True)
-    for name in names:
-        table.add_column(SHORT.get(name, name), justify="right", no_wrap=True)
-    for title in ("latency", "tokens/s", "peak mem", "FLOPs"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("notes")
     marks = _marks(found)
-    for result in found.cases:
-        axes = [show_value(result.case[name]) if name in result.case else "" for name in names]
-        table.add_row(case_name(result.case, ()), *axes, *_figures(result), _note(result, marks))
+    shown, spacing = len(FIGURES), 1
+    table = _run_table(found, names, marks, FIGURES, spacing)
+    while _width(out, table) > out.width and shown > 1:
+        shown, spacing = shown - (spacing == 0), 0
+        table = _run_table(found, names, marks, FIGURES[:shown], spacing)
     out.print(table)
+    if shown < len(FIGURES):
+        out.print(f"No room for {' and '.join(FIGURES[shown:])}: see `softmoe-bench show --json`.", markup=False)
+    if any(_spreads(result.figures.get("latency")) for result in found.cases):
+        out.print(SPREAD, markup=False)
     for code, mark in marks.items():
         caveat = caveats.TABLE[code]
         count = sum(any(flag.code == code for flag in result.flags) for result in found.cases)
@@ -71,6 +77,27 @@ def show_run(found: RunResults) -> None:
     out.print(
         f"run {found.run.name} ({found.run.id}), {found.run.state}: {len(found.cases)} cases, {counts}", markup=False
     )
+
+
+def _width(out: Console, table: Table) -> int:
+    """Returns how many columns a table takes where nothing is cut off."""
+    return out.measure(table, options=out.options.update(max_width=10 * WIDTH)).maximum
+
+
+def _run_table(
+    found: RunResults, names: list[str], marks: dict[str, str], figures: tuple[str, ...], spacing: int
+) -> Table:
+    """Returns one row per case with these axes and figures, and so many spaces more than one between columns."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, spacing), collapse_padding=True)
+    table.add_column("layer", no_wrap=True)
+    for title in (*(SHORT.get(name, name) for name in names), *figures):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("notes")
+    for result in found.cases:
+        axes = [show_value(result.case[name]) if name in result.case else "" for name in names]
+        cells = _figures(result)
+        table.add_row(case_name(result.case, ()), *axes, *(cells[name] for name in figures), _note(result, marks))
+    return table
 
 
 def _names(found: RunResults) -> list[str]:
@@ -117,21 +144,34 @@ def _comparison(row: Comparison) -> list[str]:
     return [row.name, *sides, ratio, format_interval(row.ratio), f"{word} {row.reason}".strip()]
 
 
-def _figures(result: CaseResult) -> list[str]:
-    """Returns latency with its half width, throughput, memory and FLOPs."""
-    cells = []
-    for metric in ("latency", "throughput", "peak_memory", "flops"):
-        figure = result.figures.get(metric)
-        text = "–" if figure is None else units.format_value(figure.value, figure.unit)
-        cells.append(text + (_spread(figure) if metric == "latency" else ""))
-    cells[1] = cells[1].replace("token/s", "").strip()
-    return cells
+def _figures(result: CaseResult) -> dict[str, str]:
+    """Returns the cells of one case by their titles: latency with its half width and spreads, and what else it has."""
+    latency, throughput, memory, flops = (
+        units.UNKNOWN if figure is None else units.format_value(figure.value, figure.unit)
+        for figure in map(result.figures.get, ("latency", "throughput", "peak_memory", "flops"))
+    )
+    timed = result.figures.get("latency")
+    return {
+        "latency": latency + _half_width(timed),
+        "spread": _spreads(timed) or units.UNKNOWN,
+        "tokens/s": throughput.replace("token/s", "").strip(),
+        "peak mem": memory,
+        "FLOPs": flops.replace("FLOP", "").strip(),
+    }
 
 
-def _spread(figure: Figure | None) -> str:
+def _half_width(figure: Figure | None) -> str:
     """Returns half the interval in percent."""
     width = None if figure is None else figure.interval.half_width
     return "" if width is None else f" ±{width:.0%}"
+
+
+def _spreads(figure: Figure | None) -> str:
+    """Returns the spread within a process and between processes in percent, nothing where neither is known."""
+    if figure is None or (figure.within is None and figure.between is None):
+        return ""
+    within, between = (units.UNKNOWN if s is None else f"{100 * s:.0f}" for s in (figure.within, figure.between))
+    return f"{within}/{between}%"
 
 
 def _marks(found: RunResults) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench import caveats
+from bench import caveats, units
 from bench.axes import show_value
 from bench.records import Status
 from bench.report import blocks, naming, view
@@ -44,6 +44,8 @@ def build(runs: Sequence[RunResults]) -> Section | None:
         *(Column(naming.axis(name), number=_numeric(seen.entries, name)) for name in axes),
         Column("latency", number=True, hint="of one call on the whole batch"),
         Column("95 % interval", number=True, hint="of the latency, over processes"),
+        Column("spread within", number=True, hint="standard deviation of the latency's samples in one process"),
+        Column("spread between", number=True, hint="standard deviation of the processes' median latencies"),
         *(Column(title, number=True) for _, title in COLUMNS),
         Column("processes", number=True, hint="fresh processes that timed the case"),
         Column("samples", number=True, hint="timed blocks of calls, over all processes"),
@@ -58,7 +60,12 @@ def build(runs: Sequence[RunResults]) -> Section | None:
     ids = [entry.anchor for entry in seen.entries]
     body = blocks.merge(
         [
-            blocks.paragraph("Every case in the order of the plan. – is unknown; it never stands for zero."),
+            blocks.paragraph(
+                "Every case in the order of the plan. – is unknown; it never stands for zero. The spreads are relative "
+                "standard deviations of the latency: within, of the samples of one process (its interquartile range "
+                "over 1.349 times the median; the median over processes); between, of the medians of fresh processes "
+                "(on the logarithm). Where between is the larger, more processes help and longer ones do not."
+            ),
             blocks.table(Table(columns, rows, f"All figures, {naming.count(len(rows), 'case')}", ids)),
             _fixed(seen.entries, axes),
         ]
@@ -75,6 +82,8 @@ def _row(entry: Entry, axes: Sequence[str], *, backend: bool) -> list[str | Mark
         *(show_value(entry.case[name]) if name in entry.case else "" for name in axes),
         naming.value(latency),
         naming.interval(latency.interval if latency else None, "s"),
+        units.format_value(latency.within if latency else None, "ratio"),
+        units.format_value(latency.between if latency else None, "ratio"),
         *(naming.value(entry.figure(metric)) for metric, _ in COLUMNS),
         str(latency.interval.replicates) if latency else "–",
         str(latency.samples) if latency else "–",
