@@ -154,12 +154,9 @@ def compare(
 
 def side(result: CaseResult) -> Side:
     """Returns what a verdict on a case that has a latency is made of."""
-    relative = result.figures.get("relative_latency")
-    return Side(
-        result.figures["latency"].by_repeat,
-        None if relative is None else relative.by_repeat,
-        frozenset(result.disturbed),
-    )
+    latency, relative = result.figures["latency"], result.figures.get("relative_latency")
+    whole = relative is not None and relative.by_repeat.keys() >= latency.by_repeat.keys()
+    return Side(latency.by_repeat, relative.by_repeat if relative and whole else None, frozenset(result.disturbed))
 
 
 def judge(base: Side, candidate: Side, threshold: float, *, paired: bool = False) -> Judgement:

@@ -15,6 +15,7 @@ from bench.cli.listing import list_things
 from bench.cli.plan import plan
 from bench.cli.report import report
 from bench.cli.run import run
+from bench.cli.selfcheck import selfcheck
 from bench.cli.show import show
 from bench.errors import BenchError, Exit
 
@@ -30,7 +31,7 @@ def group() -> None:
     """Measures Mixture-of-Experts layers on this device: soft and sparse, over experts, slots and batch sizes."""
 
 
-for command in (run, plan, show, compare, baseline, report, export, list_things, doctor):
+for command in (run, plan, show, compare, selfcheck, baseline, report, export, list_things, doctor):
     group.add_command(command)
 
 

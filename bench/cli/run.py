@@ -66,7 +66,7 @@ def run(  # noqa: PLR0913, PLR0917  (one argument per option)
                 raise InputError("--resume goes on with what the run asked: leave out --grid, --set, --layer, --name")
             opened, kept, plan, asked = _resume(resume, store, working)
         elif grid is not None:
-            opened, kept, plan, asked = _start((grid, [*settings, *more], layers), store, name, given, working)
+            opened, kept, plan, asked = start((grid, [*settings, *more], layers), store, name, given, working)
         else:
             raise InputError("say what to measure: --grid NAME|FILE (see `softmoe-bench list grids`), or --resume RUN")
         try:
@@ -75,14 +75,19 @@ def run(  # noqa: PLR0913, PLR0917  (one argument per option)
             opened.close()
 
 
-def _start(
+def start(
     words: tuple[str, list[str], tuple[str, ...]],
     where: str | None,
     name: str | None,
     given: Mapping[str, float],
     executor: Executor,
+    *,
+    prefix: str = "",
 ) -> tuple[Store, Run, Plan, Settings]:
-    """Returns a new run, kept in the store once everything asked for is known to make sense."""
+    """Returns a new run, kept in the store once everything asked for is known to make sense.
+
+    Without a name it is called after its grid, with this prefix and the first free number.
+    """
     from bench.cli.asking import understand  # noqa: PLC0415
     from bench.records import Settings  # noqa: PLC0415
     from bench.run import new_run  # noqa: PLC0415
@@ -101,7 +106,8 @@ def _start(
         click.echo(f"note: {remark}", err=True)
     store = open_store(where, create=True)
     command = shlex.join(["softmoe-bench", *sys.argv[1:]])
-    return store, new_run(store, plan, probe, settings, name=name, command=command), plan, settings
+    called = name or store.free_name(prefix + plan.grid.name)
+    return store, new_run(store, plan, probe, settings, name=called, command=command), plan, settings
 
 
 def _resume(word: str, where: str | None, executor: Executor) -> tuple[Store, Run, Plan, Settings]:

@@ -14,11 +14,13 @@ from bench.axes import COMMON, SHORT, case_name, show_value
 from bench.compare import Comparison, Comparisons, Verdict
 from bench.records import Status, reason
 from bench.results import varying
+from bench.selfcheck import LARGEST, POWER, percent, say_alarms
 
 if TYPE_CHECKING:
     from bench.axes import AxisValue
     from bench.records import Case
     from bench.results import CaseResult, Figure, RunResults
+    from bench.selfcheck import CaseCheck, Look, SelfCheck
     from bench.stats import Interval
 
 WIDTH = 100
@@ -126,6 +128,49 @@ def show_comparison(found: Comparisons) -> None:
         markup=False,
     )
     out.print(", ".join(f"{found.count(v)} {v.value}" for v in Verdict if found.count(v)) or "no case", markup=False)
+
+
+def show_selfcheck(found: SelfCheck) -> None:
+    """Prints a run against itself: one row per case, then in words what can be seen here."""
+    out = console()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
+    table.add_column("case")
+    sides = [f"with {size}" for size in found.sides]
+    for title in ("processes", "time", "false alarms", "same", "unclear", *sides):
+        table.add_column(title, justify="right", no_wrap=True)
+    for case in found.cases:
+        table.add_row(case.name, *_chosen(case.chosen), *(_smallest(case, size) for size in found.sides))
+    out.print(table)
+    if found.looks():
+        out.print(
+            "processes and time: of one side of a comparison. false alarms, same and unclear: verdicts on groups of"
+            f" processes of the same code, which share none. with N: smallest change that is called slower in at least"
+            f" {POWER:.0%} of neighbouring groups of N processes; – is more than {percent(LARGEST)}.",
+            markup=False,
+        )
+    for case in found.cases:
+        out.print(f"{case.name}: {case.statement}", markup=False)
+    for size in found.sides:
+        out.print(f"false alarms with {size} processes a side: {say_alarms(found.looks(size))}", markup=False)
+    out.print(
+        f"run {found.of.run.name} ({found.of.run.id}), threshold {found.threshold:.0%}:"
+        f" false alarms {say_alarms(found.looks())}",
+        markup=False,
+    )
+
+
+def _chosen(look: Look | None) -> list[str]:
+    """Returns the cells of the look that the given time allows."""
+    if look is None:
+        return [units.UNKNOWN] * 5
+    alarms = f"{look.alarms} of {look.trials}"
+    return [str(look.processes), units.format_duration(look.seconds), alarms, str(look.same), str(look.unclear)]
+
+
+def _smallest(case: CaseCheck, processes: int) -> str:
+    """Returns the smallest change that is seen with so many processes a side."""
+    looks = [look for look in case.looks if look.processes == processes]
+    return percent(looks[0].smallest) if looks and looks[0].smallest is not None else units.UNKNOWN
 
 
 def format_interval(interval: Interval | None, digits: int = 2) -> str:

@@ -15,7 +15,7 @@ LEVELS = [
     {"layers", "schema", "store", "caveats"},
     {"plan", "metrics"},
     {"results", "table", "worker"},
-    {"compare", "executors"},
+    {"compare", "executors", "selfcheck"},
     {"run", "report", "pytest_plugin"},
     {"cli", "__main__"},
 ]
