@@ -63,16 +63,17 @@ class Look:
 class CaseCheck:
     """One case: how many processes timed it, the seconds one takes, a look for each size of a side.
 
-    `chosen` is the look that the given time allows; where there is none, or where more time is allowed than was
-    measured, `remark` says why.
+    During `disturbed` of the processes something else used the machine. `chosen` is the look that the given time
+    allows; where there is none, or where more time is allowed than was measured, `remark` says why.
     """
 
     name: str
     case_id: str
     processes: int
     seconds: float | None
-    looks: tuple[Look, ...]
-    chosen: Look | None
+    looks: tuple[Look, ...] = ()
+    chosen: Look | None = None
+    disturbed: int = 0
     remark: str = ""
 
     @property
@@ -84,10 +85,11 @@ class CaseCheck:
         if self.chosen.seconds is not None:
             with_these += f" ({units.format_duration(self.chosen.seconds)})"
         if self.chosen.smallest is None:
-            found = f"not even {LARGEST:g} times the time can be seen here {with_these}"
+            found = f"not even a change of {percent(LARGEST)} can be seen here {with_these}"
         else:
             found = f"a change below {percent(self.chosen.smallest)} cannot be seen here {with_these}"
-        return f"{found}; {self.remark}" if self.remark else found
+        busy = f"the machine was busy in {self.disturbed} of {self.processes} processes" if self.disturbed else ""
+        return "; ".join(filter(None, (found, busy, self.remark)))
 
 
 @dataclass(frozen=True)
@@ -154,19 +156,24 @@ def analyse(found: RunResults, *, threshold: float = THRESHOLD, seconds: float |
 
 def look(of: Side, order: Sequence[int], processes: int, threshold: float, seconds: float | None = None) -> Look:
     """Returns what comparisons of a case with itself say, its repeats given in the order of time."""
-    windows = [order[start : start + processes] for start in range(0, len(order) - processes + 1, processes)]
-    pairs = list(zip(windows[::2], windows[1::2], strict=False))
-    verdicts = [judge(_part(of, base), _part(of, candidate), threshold).verdict for base, candidate in pairs]
-    same, unclear = verdicts.count(Verdict.SAME), verdicts.count(Verdict.UNCLEAR)
+    found = verdicts(of, order, processes, threshold)
+    same, unclear = found.count(Verdict.SAME), found.count(Verdict.UNCLEAR)
     return Look(
         processes=processes,
         seconds=None if seconds is None else processes * seconds,
-        trials=len(verdicts),
-        alarms=len(verdicts) - same - unclear,
+        trials=len(found),
+        alarms=len(found) - same - unclear,
         same=same,
         unclear=unclear,
         smallest=smallest_factor(of, order, processes, threshold),
     )
+
+
+def verdicts(of: Side, order: Sequence[int], processes: int, threshold: float) -> list[Verdict]:
+    """Returns the verdict on every two neighbouring windows, no process being in more than one of these pairs."""
+    windows = [order[start : start + processes] for start in range(0, len(order) - processes + 1, processes)]
+    pairs = zip(windows[::2], windows[1::2], strict=False)
+    return [judge(_part(of, base), _part(of, candidate), threshold).verdict for base, candidate in pairs]
 
 
 def smallest_factor(of: Side, order: Sequence[int], processes: int, threshold: float) -> float | None:
@@ -196,17 +203,24 @@ def _check(name: str, result: CaseResult, threshold: float, seconds: float | Non
     each = _seconds(result)
     if result.status is not Status.OK:
         why = "not measured" if result.status is None else f"{result.status}: {reason(result.status, result.detail)}"
-        return CaseCheck(name, result.case.id, len(timed), each, (), None, why)
+        return CaseCheck(name, result.case.id, len(timed), each, remark=why)
     reach = len(timed) // 2
     if reach < LEAST:
         why = f"timed by {len(timed)} processes, and two sides need at least {2 * LEAST}"
-        return CaseCheck(name, result.case.id, len(timed), each, (), None, why)
+        return CaseCheck(name, result.case.id, len(timed), each, remark=why)
     allowed = Settings().repeats if seconds is None or each is None else int(seconds / each)
     size = min(allowed, reach)
     of = side(result)
     looks = {n: look(of, timed, n, threshold, each) for n in sorted({*SIDES, size}) if LEAST <= n <= reach}
     return CaseCheck(
-        name, result.case.id, len(timed), each, tuple(looks.values()), looks.get(size), _limit(seconds, each, reach)
+        name,
+        result.case.id,
+        len(timed),
+        each,
+        tuple(looks.values()),
+        looks.get(size),
+        disturbed=len(of.disturbed.intersection(timed)),
+        remark=_limit(seconds, each, reach),
     )
 
 

@@ -73,6 +73,7 @@ def of_selfcheck(found: SelfCheck) -> dict[str, Any]:
                 "case": case.case_id,
                 "name": case.name,
                 "processes": case.processes,
+                "disturbed": case.disturbed,
                 "seconds_per_process": case.seconds,
                 "chosen": None if case.chosen is None else case.chosen.processes,
                 "statement": case.statement,

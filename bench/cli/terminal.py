@@ -145,16 +145,17 @@ def show_selfcheck(found: SelfCheck) -> None:
         out.print(
             "processes and time: of one side of a comparison. false alarms, same and unclear: verdicts on groups of"
             f" processes of the same code, which share none. with N: smallest change that is called slower in at least"
-            f" {POWER:.0%} of neighbouring groups of N processes; – is more than {percent(LARGEST)}.",
+            f" {POWER:.0%} of neighbouring groups of N processes; – is more than {percent(LARGEST)}, or not known.",
             markup=False,
         )
     for case in found.cases:
         out.print(f"{case.name}: {case.statement}", markup=False)
     for size in found.sides:
         out.print(f"false alarms with {size} processes a side: {say_alarms(found.looks(size))}", markup=False)
+    same, unclear = sum(look.same for look in found.looks()), sum(look.unclear for look in found.looks())
     out.print(
         f"run {found.of.run.name} ({found.of.run.id}), threshold {found.threshold:.0%}:"
-        f" false alarms {say_alarms(found.looks())}",
+        f" false alarms {say_alarms(found.looks())}, {same} called same, {unclear} unclear",
         markup=False,
     )
 
