@@ -88,3 +88,39 @@ def test_a_caveat_of_many_processes_stands_once() -> None:
 def test_varying_axes_are_those_with_several_values_where_they_exist() -> None:
     cases = [soft(), soft(num_experts=16), dense(), dense(batch_size=2)]
     assert results([], cases).varying() == ["layer", "num_experts", "batch_size"]
+
+
+def test_spread_within_and_between_processes_are_standard_deviations() -> None:
+    case = soft()
+    samples = (8.0, 9.0, 10.0, 11.0, 12.0)  # quartiles 9 and 11
+    outcomes = [
+        Outcome(case.id, i, Status.OK, observations=(Observation("latency", "s", tuple(k * s for s in samples)),))
+        for i, k in ((1, 1.0), (2, math.e))
+    ]
+    latency = results(outcomes, [case]).cases[0].figures["latency"]
+    assert latency.within == pytest.approx(0.2 / 1.349, rel=1e-4)
+    assert latency.between == pytest.approx(math.sqrt(0.5))
+    alone = results([timed(case, 1, 1.0, count=3)], [case]).cases[0].figures["latency"]
+    assert (alone.within, alone.between) == (None, None)
+
+
+def marked(marks: dict[str, list[int]]) -> Outcome:
+    case = soft()
+    values = (1.0,) * 10 + (2.0,) * 10
+    return Outcome(case.id, 1, Status.OK, observations=(Observation("latency", "s", values),), facts={"marks": marks})
+
+
+def test_marked_samples_are_counted_and_said() -> None:
+    found = results([marked({"throttled": [10, 11], "preempted": [11]})], [soft()]).cases[0]
+    assert found.figures["latency"].samples == 20
+    (flag,) = [flag for flag in found.flags if flag.code == "marked_samples"]
+    assert flag.detail == "2 of 20 samples (throttled 2, preempted 1); 1.00 s without them"
+
+
+def test_few_marks_are_not_said_and_many_leave_no_median() -> None:
+    few = results([marked({"throttled": [0]})], [soft()]).cases[0]
+    assert "marked_samples" not in [flag.code for flag in few.flags]
+    many = results([marked({"throttled": list(range(11))})], [soft()]).cases[0]
+    assert [f.detail for f in many.flags if f.code == "marked_samples"] == [
+        "11 of 20 samples (throttled 11); too few are left to say what it is without them"
+    ]

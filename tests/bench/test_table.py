@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pandas as pd
 from recorded import dense, failed, measured, results, soft
 
@@ -44,3 +46,12 @@ def test_no_run_gives_an_empty_table_with_its_columns() -> None:
 def test_every_status_is_written_in_its_word() -> None:
     outcomes = [failed(soft(), Status.OUT_OF_MEMORY)]
     assert table.summary([results(outcomes, [soft()])]).status.tolist() == ["out_of_memory"]
+
+
+def test_marks_stand_beside_their_samples() -> None:
+    outcomes = measured(soft(), [1.0])
+    outcomes[1] = replace(outcomes[1], facts={"marks": {"throttled": [3, 4], "preempted": [4]}})
+    frame = table.tidy([results(outcomes, [soft()])])
+    for metric in ("latency", "reference_latency", "throughput"):
+        assert frame[frame.metric == metric].marks.tolist() == ["", "", "", "throttled", "throttled preempted"]
+    assert set(frame[frame.metric == "peak_memory"].marks) == {""}

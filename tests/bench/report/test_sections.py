@@ -170,12 +170,13 @@ def test_figures_have_a_row_per_case_and_dashes_for_the_unknown(make: SimpleName
     found = make.run([dense, soft], [*make.timed(dense, 0.01, 0.01, 0.01), make.failed(soft, Status.TIMEOUT, "slow")])
     table = rows(figures.build([found]))
     assert table[0] == [
-        "layer", "backend", "latency", "95 % interval", "throughput", "peak memory", "FLOPs", "rate", "drop rate",
-        "largest error", "processes", "samples", "status", "caveats",
+        "layer", "backend", "latency", "95 % interval", "spread within", "spread between", "throughput",
+        "peak memory", "FLOPs", "rate", "drop rate", "largest error", "processes", "samples", "status", "caveats",
     ]  # fmt: skip
-    assert table[1][:6] == ["Dense FFN", "", "10.0 ms", "10.0 to 10.0 ms", "10.0 ktoken/s", "–"]
+    assert table[1][:6] == ["Dense FFN", "", "10.0 ms", "10.0 to 10.0 ms", "0 %", "0 %"]
+    assert table[1][6:8] == ["10.0 ktoken/s", "–"]
     assert table[1][-4:] == ["3", "18", "ok", ""]
-    assert table[2] == ["Soft MoE", "fused", *["–"] * 10, "timeout", ""]
+    assert table[2] == ["Soft MoE", "fused", *["–"] * 12, "timeout", ""]
 
 
 def test_figures_link_caveats(make: SimpleNamespace) -> None:
