@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.records import Flag
-from bench.stats import relative_spread
+from bench.stats import drift, relative_spread, serial_correlation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,12 @@ NOISY_SPREAD = 0.10
 
 IMPRECISE = 0.05
 """Half the relative interval of one process' median above which its figure is rough."""
+
+DRIFT = 0.05
+"""Share by which the level of one process may move while it is sampled."""
+
+CORRELATED = 0.5
+"""Correlation of neighbouring samples above which a third of them, or less, would have told as much."""
 
 DISAGREEMENT = 0.01
 """Counters may differ by this share before it is called a disagreement."""
@@ -67,6 +73,38 @@ TABLE: dict[str, Caveat] = {
             "stopped by time",
             f"Sampling stopped at the time limit before a process knew its median to within {IMPRECISE:.0%}.",
             "Raise --max-seconds.",
+        ),
+        Caveat(
+            "drifting",
+            "drifting",
+            f"The level moved by more than {DRIFT:.0%} from the first third of a process' samples to the last.",
+            "The machine warms up or its clock wanders: raise --max-seconds, and look at the samples in order.",
+        ),
+        Caveat(
+            "correlated",
+            "samples hang together",
+            f"Neighbouring samples of a process are alike (correlation above {CORRELATED:g}): they say less than as"
+            " many independent ones.",
+            "The interval over processes is not touched by it; raise --repeats rather than --max-seconds.",
+        ),
+        Caveat(
+            "launch_bound",
+            "bound by launching",
+            "The host launches, or waits, more slowly than the GPU computes: a call takes longer on the wall clock than"
+            " on the GPU.",
+            "Read wall_latency beside latency; try launch=graph or launch=compile, or larger batches.",
+        ),
+        Caveat(
+            "coarse_clock",
+            "coarse clock",
+            "A sample is so short that timing it adds more than 0.1 %.",
+            "Only cache=cold times single calls: make the call larger, or use cache=hot.",
+        ),
+        Caveat(
+            "graph_breaks",
+            "compiled in pieces",
+            "torch.compile could not make one graph of the layer and fell back to Python in between.",
+            "Read the detail for the first reason; TORCH_LOGS=graph_breaks names all.",
         ),
         Caveat(
             "counters_disagree",
@@ -122,10 +160,15 @@ TABLE: dict[str, Caveat] = {
 
 def of_samples(samples: Sequence[float]) -> list[Flag]:
     """Returns what the samples of one process say about themselves."""
-    spread = relative_spread(samples)
+    found: list[Flag] = []
+    spread, moved, correlation = relative_spread(samples), drift(samples), serial_correlation(samples)
     if spread is not None and spread > NOISY_SPREAD:
-        return [Flag("noisy", f"spread {spread:.0%}")]
-    return []
+        found.append(Flag("noisy", f"spread {spread:.0%}"))
+    if moved is not None and abs(moved) > DRIFT:
+        found.append(Flag("drifting", f"by {moved:+.0%}"))
+    if correlation is not None and correlation > CORRELATED:
+        found.append(Flag("correlated", f"correlation {correlation:.2f}"))
+    return found
 
 
 def of_repeats(half_width: float | None, replicates: int) -> list[Flag]:

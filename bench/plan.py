@@ -227,12 +227,25 @@ def _planned(layer: Layer, point: Mapping[str, AxisValue], devices: Sequence[str
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None
     axes["input"] = kind if exponent is None else f"{kind}:{show_value(exponent)}"
+    if axes["mode"] == "train_step" and axes["optimizer"] is None:
+        axes["optimizer"] = "adamw"
     case = Case(axes)
     if axes["device"] not in devices:
         return Planned(case, f"this machine has no device {axes['device']}")
+    return Planned(case, _meaningless(axes) or layer.impossible(axes) or layer.missing)
+
+
+def _meaningless(axes: Mapping[str, AxisValue]) -> str | None:
+    """Returns why the common axes of a case do not go together, or None."""
     if axes["device"] == "cuda" and axes["threads"] is not None:
-        return Planned(case, "threads counts CPU threads and means nothing on cuda")
-    return Planned(case, layer.impossible(axes) or layer.missing)
+        return "threads counts CPU threads and means nothing on cuda"
+    if axes["optimizer"] is not None and axes["mode"] != "train_step":
+        return f"optimizer={axes['optimizer']} means nothing in mode={axes['mode']}, only in train_step"
+    if axes["launch"] == "graph" and axes["device"] != "cuda":
+        return f"launch=graph replays CUDA graphs and means nothing on {axes['device']}"
+    if axes["launch"] == "compile" and axes.get("backend") == "compile":
+        return "backend=compile is compiled already: launch=compile would measure the same twice"
+    return None
 
 
 def _check_used(

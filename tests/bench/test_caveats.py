@@ -104,3 +104,11 @@ def test_processes_that_are_few_or_differ(half_width: float | None, replicates: 
 )
 def test_counts_that_disagree(formula: float | None, counted: float | None, flags: list[Flag]) -> None:
     assert of_counts(formula, counted) == flags
+
+
+def test_samples_that_move_or_hang_together() -> None:
+    rising = [1 + 0.004 * i for i in range(30)]
+    assert of_samples(rising) == [Flag("drifting", "by +8%"), Flag("correlated", "correlation 0.90")]
+    little = [1 + 0.001 * i for i in range(30)]
+    assert [flag.code for flag in of_samples(little)] == ["correlated"]
+    assert of_samples([1.0, 1.01, 0.99] * 10) == []

@@ -47,6 +47,8 @@ def test_names_are_unique_and_in_the_order_of_the_report() -> None:
     assert named == [
         "latency",
         "throughput",
+        "wall_latency",
+        "compile_time",
         "reference_latency",
         "relative_latency",
         "peak_memory",
