@@ -13,7 +13,7 @@ LEVELS = [
     {"errors", "units", "stats", "environment", "gpus", "measurable"},
     {"axes", "expression", "records", "costs", "grid", "inputs", "images"},
     {"layers", "schema", "store", "caveats"},
-    {"plan", "metrics"},
+    {"estimates", "plan", "metrics"},
     {"results", "table", "worker"},
     {"compare", "executors"},
     {"run", "report", "pytest_plugin"},

@@ -573,10 +573,11 @@ def test_seed_and_repeat_make_the_order() -> None:
     assert len(set(orders)) > 20
 
 
-def test_the_estimate_is_an_upper_bound_with_the_inspection() -> None:
-    found = planned(MANY)
-    # 6 cases, 5 timed processes and one inspection each, 1 s of samples and 0.7 s beside
-    assert found.estimated_seconds(5, 1.0) == pytest.approx(6 * 6 * 1.7)
+def test_a_case_whose_weights_do_not_fit_is_skipped() -> None:
+    read = grid.parse({"sweep": [{"layer": "dense", "d_model": 1024, "d_ff": [1024, 1_000_000]}]}, source="g.toml")
+    found = make(read, memory={"cpu": 2 * 2**30})
+    assert [p.skip for p in found.cases] == [None, "weights take 7.6 GiB, cpu has 2.0 GiB"]
+    assert all(p.skip is None for p in make(read, memory={"cuda": 2**30}).cases)
 
 
 # one case
