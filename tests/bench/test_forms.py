@@ -85,7 +85,9 @@ def test_a_migrated_store_has_the_columns_of_a_new_one(tmp_path: Path) -> None:
     open_store(str(new), create=True).close()
     for table in schema.METADATA.tables:
         columns = f"SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_info('{table}') ORDER BY name"  # noqa: S608
-        found = [[(row[0], row[1], row[2], str(row[3]).strip("'"), row[4]) for row in ask(p, columns)] for p in (old, new)]
+        found = [
+            [(row[0], row[1], row[2], str(row[3]).strip("'"), row[4]) for row in ask(p, columns)] for p in (old, new)
+        ]
         assert found[0] == found[1], table
 
 

@@ -141,7 +141,11 @@ def test_two_processes_write_at_once(tmp_path: Path) -> None:
 
 def test_the_latest_run_is_the_one_begun_last_whatever_the_clock_said(store: Store) -> None:
     """The clock steps back between two runs."""
-    for name, id_, started in (("a", "cccccccccccc", 300.0), ("b", "bbbbbbbbbbbb", 100.0), ("c", "aaaaaaaaaaaa", 200.0)):
+    for name, id_, started in (
+        ("a", "cccccccccccc", 300.0),
+        ("b", "bbbbbbbbbbbb", 100.0),
+        ("c", "aaaaaaaaaaaa", 200.0),
+    ):
         store.start_run(replace(run(name, id=id_), started=started), [Planned(soft())])
     assert [found.name for found in store.runs()] == ["a", "b", "c"]
     assert store.find("latest").name == "c"
