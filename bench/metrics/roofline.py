@@ -143,7 +143,7 @@ FAMILY = (
         "ratio",
         "Executed share of the measured ceiling",
         None,
-        "The same with executed FLOPs: near one with a low share of useful work, the backend computes in vain.",
+        "Executed FLOPs over the same: where it is high and the useful share is low, the backend works in vain.",
         _executed_share,
         needs=("latency", "ceiling_flops_per_s"),
     ),

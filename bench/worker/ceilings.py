@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -44,10 +44,13 @@ SHAPES = {
 """Rows, columns and inner width of the products tried on each kind of device, in the order of their work."""
 
 MIN_SAMPLES = 7
-"""Blocks that a median is taken over."""
+"""Blocks that a median is taken over, at least."""
 
 CALLS = MIN_SAMPLES + 2
 """Calls that a median takes at least: two come before, to warm up and to see how long one is."""
+
+CONTENDER = 0.5
+"""A way whose fastest block is below this share of the fastest of all does not win any more."""
 
 CACHES = 4
 """Arrays that measure memory are so many times as large as the last caches together, as STREAM asks."""
@@ -103,34 +106,55 @@ def climb(
 ) -> Best | None:
     """Returns the way with the best median rate, None where not even the first one can be done.
 
-    A way is tried only where what is known of the speed so far promises that its blocks end in time: the ways come in
-    the order of their work, so a format without units of its own is measured on the small ones. The first is always
-    measured in full.
+    A way is tried only where the fastest block so far promises that its own end in time: the ways come in the order of
+    their work, so a format without units of its own is measured on small ones. What time is left goes in turns to the
+    ways that may still win, so that a disturbance falls on all of them. The first is always measured.
     """
-    begun = now()
-    best: Best | None = None
+    end = now() + seconds
+    tried: list[_Tried] = []
+    fastest = 0.0
     for work in works:
-        if best is not None and CALLS * work.amount / median(best.rates) > begun + seconds - now():
+        if tried and CALLS * work.amount / fastest > end - now():
             continue
         try:
             call = work.prepare()
         except torch.OutOfMemoryError:
             continue
-        rates = tuple(work.amount / duration for duration in _blocks(call, clock))
-        if best is None or median(rates) > median(best.rates):
-            best = Best(work.name, rates)
-    return best
+        one = _Tried(work, call, _iterations(call, clock))
+        for _ in range(MIN_SAMPLES):
+            one.sample(clock)
+        tried.append(one)
+        fastest = max(fastest, *one.rates)
+    contenders = [one for one in tried if max(one.rates) >= CONTENDER * fastest]
+    while contenders and now() < end:
+        for one in contenders:
+            one.sample(clock)
+    best = max(contenders, key=lambda one: median(one.rates), default=None)
+    return None if best is None else Best(best.work.name, tuple(best.rates))
 
 
-def _blocks(call: Callable[[int], object], clock: Clock) -> list[float]:
-    """Returns seconds per call, block by block; the blocks before tell how many calls one must have, and warm up."""
+@dataclass
+class _Tried:
+    """A way that is being measured: so many calls a block, and its rates so far."""
+
+    work: Work
+    call: Callable[[int], object]
+    iterations: int
+    rates: list[float] = field(default_factory=list)
+
+    def sample(self, clock: Clock) -> None:
+        """Adds the rate of one more block."""
+        self.rates.append(self.work.amount / clock.block(self.call, 0, self.iterations))
+
+
+def _iterations(call: Callable[[int], object], clock: Clock) -> int:
+    """Returns how many calls a block must have, once the call is warm."""
     iterations = 1
+    clock.block(call, 0, iterations)
     while True:
-        clock.block(call, 0, iterations)
-        duration = clock.block(call, 0, iterations)
-        wanted = math.ceil(clock.least_block / max(duration, 1e-9))
+        wanted = math.ceil(clock.least_block / max(clock.block(call, 0, iterations), 1e-9))
         if wanted <= iterations:
-            return [duration, *(clock.block(call, 0, iterations) for _ in range(MIN_SAMPLES - 1))]
+            return iterations
         iterations = wanted
 
 
