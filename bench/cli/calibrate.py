@@ -104,11 +104,17 @@ def _show(device: str, rows: Sequence[dict[str, Any]], machine: Environment) -> 
             continue
         figures = [units.format_value(row[key], row["unit"]) for key in ("measured", "datasheet")]
         share = units.format_value(row["share"], "ratio")
-        rough = row["spread"] is not None and row["spread"] > ROUGH
-        note = f" (rough: samples spread by {row['spread']:.0%}, calibrate on an idle machine)" if rough else ""
+        note = f" (rough: ±{row['spread'] / 2:.0%})" if _rough(row) else ""
         click.echo(f"  {row['what']:<10} {figures[0]:>13} {figures[1]:>13} {share:>7}  {row['best']}{note}")
+    if any(_rough(row) for row in rows):
+        click.echo(f"  rough: half of the samples lie more than {ROUGH:.0%} apart; calibrate again on an idle machine")
     source = next((row["source"] for row in rows if row["source"]), None)
     if source:
         click.echo(f"  data sheet: {source}")
     elif device == "cuda":
         click.echo("  data sheet: unknown for this GPU, so its runs have no MFU, but a share of what was measured here")
+
+
+def _rough(row: dict[str, Any]) -> bool:
+    """Returns whether the samples of a ceiling do not agree."""
+    return row["spread"] is not None and row["spread"] > ROUGH

@@ -50,7 +50,7 @@ CALLS = MIN_SAMPLES + 2
 """Calls that a median takes at least: two come before, to warm up and to see how long one is."""
 
 CONTENDER = 0.5
-"""A way whose fastest block is below this share of the fastest of all does not win any more."""
+"""A way whose fastest block is below this share of the best median does not win any more."""
 
 CACHES = 4
 """Arrays that measure memory are so many times as large as the last caches together, as STREAM asks."""
@@ -125,11 +125,12 @@ def climb(
             one.sample(clock)
         tried.append(one)
         fastest = max(fastest, *one.rates)
-    contenders = [one for one in tried if max(one.rates) >= CONTENDER * fastest]
+    leading = max((one.median for one in tried), default=0.0)
+    contenders = [one for one in tried if max(one.rates) >= CONTENDER * leading]
     while contenders and now() < end:
         for one in contenders:
             one.sample(clock)
-    best = max(contenders, key=lambda one: median(one.rates), default=None)
+    best = max(contenders, key=lambda one: one.median, default=None)
     return None if best is None else Best(best.work.name, tuple(best.rates))
 
 
@@ -141,6 +142,11 @@ class _Tried:
     call: Callable[[int], object]
     iterations: int
     rates: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """The median of its rates."""
+        return median(self.rates)
 
     def sample(self, clock: Clock) -> None:
         """Adds the rate of one more block."""
