@@ -235,3 +235,17 @@ def open_store(where: str | None = None, *, create: bool = False) -> Store:
         StoreError: it does not exist, cannot be reached, is not ours, or has a form that this version cannot read.
     """
     return Store(*connect(where, create=create))
+
+
+def ceilings_in(where: str | None, fingerprint: str) -> tuple[Ceiling, ...]:
+    """Returns the ceilings that a store holds of a machine, and leaves a store of an older form as it is.
+
+    Raises:
+        StoreError: see `open_store`.
+    """
+    engine, shown_as = connect(where, create=False, make=False)
+    store = Store(engine, shown_as)
+    try:
+        return store.ceilings(fingerprint) if sql.inspect(engine).has_table(CEILINGS.name) else ()
+    finally:
+        store.close()

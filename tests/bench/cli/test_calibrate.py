@@ -165,6 +165,34 @@ def test_a_run_finds_the_ceilings_of_its_machine(folder: Path) -> None:
     assert figures["ceiling_share"]["value"] > 0
     assert figures["ceiling_share"]["unit"] == "ratio"
     assert "mfu" not in figures
+    findings = {
+        finding["name"]: finding for finding in json.loads(calibrate(folder, "doctor", "--json").stdout)["findings"]
+    }
+    assert findings["ceilings"]["ok"] is True
+    assert findings["ceilings"]["detail"] == "measured for cpu"
+
+
+def doctor_on_ceilings(machine: Environment, *words: str) -> dict[str, object]:
+    del machine
+    result = CliRunner().invoke(group, ["doctor", "--json", *words])
+    assert result.exit_code == 0, result.output
+    findings = {finding["name"]: finding for finding in json.loads(result.stdout)["findings"]}
+    return dict(findings["ceilings"])
+
+
+def test_doctor_says_that_a_store_knows_nothing_of_this_machine_and_makes_none(machine: Environment) -> None:
+    finding = doctor_on_ceilings(machine)
+    assert (finding["ok"], finding["hint"]) == (False, "softmoe-bench calibrate")
+    assert "softmoe-bench.db does not exist" in str(finding["detail"])
+    assert not Path("softmoe-bench.db").exists()
+
+
+def test_doctor_leaves_a_store_of_an_older_form_as_it_is(machine: Environment) -> None:
+    kept = Path(__file__).parents[2] / "data" / "stores" / "form-1.db"
+    Path("old.db").write_bytes(kept.read_bytes())
+    finding = doctor_on_ceilings(machine, "--store", "old.db")
+    assert finding["detail"] == "this machine was not calibrated, so no figure is held against it"
+    assert Path("old.db").read_bytes() == kept.read_bytes()
 
 
 @pytest.mark.gpu
