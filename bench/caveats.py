@@ -12,7 +12,7 @@ from bench.records import Flag
 from bench.stats import drift, relative_spread, serial_correlation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 FEW_REPEATS = 3
 """Below this many processes an interval says next to nothing."""
@@ -31,6 +31,9 @@ CORRELATED = 0.5
 
 DISAGREEMENT = 0.01
 """Counters may differ by this share before it is called a disagreement."""
+
+TOLERATED = 1.05
+"""Share of its ceiling above which a rate is not believed; clocks may run a little above the data sheet's."""
 
 
 DISTURBED = ("loaded", "other_gpu_processes")
@@ -154,6 +157,18 @@ TABLE: dict[str, Caveat] = {
             "Another process held the GPU when the case was measured.",
             "Use a GPU of your own.",
         ),
+        Caveat(
+            "suspect",
+            "faster than its device",
+            f"The rate is above {TOLERATED:.0%} of what the device can do, so time, work or ceiling is wrong.",
+            "Calibrate again on an idle machine; if it stays, do not use the figure and report it.",
+        ),
+        Caveat(
+            "unknown_peak",
+            "peak unknown",
+            "No data sheet and no calibration says how fast this GPU is with this number format, so there is no MFU.",
+            "Run `softmoe-bench calibrate` on it with the same --store; no new run is needed.",
+        ),
     )
 }
 
@@ -185,3 +200,9 @@ def of_counts(formula: float | None, counted: float | None) -> list[Flag]:
     if not formula or counted is None or abs(counted / formula - 1) <= DISAGREEMENT:
         return []
     return [Flag("counters_disagree", f"torch counts {counted / formula:.2f} times the formula")]
+
+
+def of_ceilings(shares: Mapping[str, float]) -> list[Flag]:
+    """Returns whether a rate is more than its device can do; shares by the name of the ceiling."""
+    above = [f"{share:.0%} of {name}" for name, share in shares.items() if share > TOLERATED]
+    return [Flag("suspect", ", ".join(above))] if above else []

@@ -40,7 +40,7 @@ class Experience:
 
 
 def experience(store: Store, machine: Mapping[str, Fact]) -> Experience:
-    """Returns what the newest run of a store tells of this machine, known by the facts that need no worker."""
+    """Returns what runs and calibrations in a store tell of a machine, known by the facts that need no worker."""
     runs = [
         run
         for run in store.runs()
@@ -53,7 +53,9 @@ def experience(store: Store, machine: Mapping[str, Fact]) -> Experience:
         for outcome in store.outcomes(run.id):
             if outcome.status is Status.OK and outcome.repeat != INSPECTION:
                 taken.setdefault(outcome.case_id, []).append(outcome.finished - outcome.started)
-    return Experience({case_id: median(seconds) for case_id, seconds in taken.items()})
+    newest = runs[-1].environment
+    rates = {(ceiling.device, ceiling.what): ceiling.value for ceiling in store.ceilings(newest.fingerprint)}
+    return Experience({case_id: median(seconds) for case_id, seconds in taken.items()}, rates)
 
 
 def weights_bytes(axes: Mapping[str, AxisValue]) -> int | None:

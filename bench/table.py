@@ -51,7 +51,7 @@ def tidy(runs: Iterable[RunResults]) -> pd.DataFrame:
                 }
                 measured = [
                     lead | {"sample": i, "metric": metric, "value": value, "unit": unit} | axes
-                    for metric, unit, values in results.samples(result.case, outcome)
+                    for metric, unit, values in results.samples(result.case, outcome, result.ceilings)
                     for i, value in enumerate(values)
                 ]
                 rows += measured or [lead | axes]

@@ -8,6 +8,7 @@ import click
 
 from bench import __version__
 from bench.cli.baseline import baseline
+from bench.cli.calibrate import calibrate
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.export import export
@@ -30,7 +31,7 @@ def group() -> None:
     """Measures Mixture-of-Experts layers on this device: soft and sparse, over experts, slots and batch sizes."""
 
 
-for command in (run, plan, show, compare, baseline, report, export, list_things, doctor):
+for command in (run, plan, show, compare, baseline, report, export, list_things, doctor, calibrate):
     group.add_command(command)
 
 

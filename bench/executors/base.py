@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from bench.records import Flag, Observation, Outcome, Status
+from bench.records import Ceiling, Flag, Observation, Outcome, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,6 +40,18 @@ class Executor(Protocol):
 
     def run(self, task: Task) -> Outcome:
         """Returns the outcome of one task."""
+
+    def calibrate(self, device: str, seconds: float) -> tuple[Ceiling, ...]:
+        """Returns what a device reaches at best; each figure takes about so many seconds.
+
+        Raises:
+            WorkerError: it could not be measured.
+        """
+
+
+def ceilings(result: Mapping[str, Any]) -> tuple[Ceiling, ...]:
+    """Returns the ceilings that a worker's result describes."""
+    return tuple(Ceiling(**{**found, "samples": tuple(found["samples"])}) for found in result["ceilings"])
 
 
 def outcome(task: Task, result: Mapping[str, Any]) -> Outcome:

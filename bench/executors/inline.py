@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from bench.executors.base import Executor, Probe, outcome
+from bench.executors.base import Executor, Probe, ceilings, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.records import Outcome, Task
+    from bench.records import Ceiling, Outcome, Task
 
 
 class InlineExecutor(Executor):
@@ -33,3 +33,9 @@ class InlineExecutor(Executor):
         from bench.worker import main  # noqa: PLC0415  (torch)
 
         return outcome(task, main.attempt(task))
+
+    def calibrate(self, device: str, seconds: float) -> tuple[Ceiling, ...]:
+        """Returns what a device reaches at best, measured here."""
+        from bench.worker import ceilings as worker  # noqa: PLC0415  (torch)
+
+        return ceilings(worker.measure(device, seconds))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from bench.errors import WorkerError
-from bench.executors.base import Executor, Probe, outcome
+from bench.executors.base import Executor, Probe, ceilings, outcome
 from bench.records import Outcome, Status
 from bench.worker import entry
 
@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.context import ForkServerProcess
 
-    from bench.records import Task
+    from bench.records import Ceiling, Task
 
 START_SECONDS = 120.0
 """Longest wait for the server to load torch, which the first child has to bear."""
+
+CALIBRATION_FACTOR = 20
+"""A calibration is given up after so many times the seconds that one of its handful of ceilings should take."""
 
 LOG_LINES = 12
 """How much of a worker's log is kept with an outcome that failed."""
@@ -83,6 +86,22 @@ class IsolatedExecutor(Executor):
             status, reason = Status.CRASHED, f"the worker ended with {_explain(code)} and left no result"
         detail = f"{reason}\n{log}".strip()
         return Outcome(task.case.id, task.repeat, status, detail, started=started, finished=time.time())
+
+    def calibrate(self, device: str, seconds: float) -> tuple[Ceiling, ...]:
+        """Returns what a device reaches at best, measured by a child of its own.
+
+        Raises:
+            WorkerError: no worker can be started, or it ended without a result.
+        """
+        with self._folder(f"calibrate-{device}") as folder:
+            limit = START_SECONDS + CALIBRATION_FACTOR * seconds
+            code = self._in_child(entry.calibrate, (device, seconds, str(folder)), limit)
+            found = _read(folder)
+            if found is None:
+                reason = f"not finished after {limit:g} s" if code is None else f"it ended with {_explain(code)}"
+                words = _log(folder).splitlines()
+                raise WorkerError(f"device {device} cannot be calibrated: {words[-1] if words else reason}")
+        return ceilings(found)
 
     def _in_child(self, function: Callable[..., None], arguments: tuple[Any, ...], limit: float) -> int | None:
         """Runs a function in a child and returns its exit code, None where the limit ended it.

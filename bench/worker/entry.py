@@ -39,6 +39,14 @@ def look(targets: list[str], folder: str) -> None:
     _leave(facts.probe(targets), Path(folder))
 
 
+def calibrate(device: str, seconds: float, folder: str) -> None:
+    """Leaves in the folder what a device reaches at best."""
+    _become_own(Path(folder))
+    from bench.worker import ceilings  # noqa: PLC0415  (torch)
+
+    _leave(ceilings.measure(device, seconds), Path(folder))
+
+
 def _become_own(folder: Path) -> None:
     """Makes the process a group of its own that dies with its parent, is first to go when memory runs out, and logs."""
     os.setsid()

@@ -10,9 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 LEVELS = [
-    {"errors", "units", "stats", "environment", "gpus", "measurable"},
+    {"errors", "units", "stats", "environment", "gpus", "measurable", "peaks"},
     {"axes", "expression", "records", "costs", "grid", "inputs", "images"},
-    {"layers", "schema", "store", "caveats"},
+    {"layers", "schema", "rows", "store", "caveats"},
     {"estimates", "plan", "metrics"},
     {"results", "table", "worker"},
     {"compare", "executors"},

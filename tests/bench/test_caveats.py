@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from bench.caveats import DISAGREEMENT, FEW_REPEATS, NOISY_SPREAD, TABLE, Caveat, of_counts, of_repeats, of_samples
+from bench.caveats import (
+    DISAGREEMENT,
+    FEW_REPEATS,
+    NOISY_SPREAD,
+    TABLE,
+    TOLERATED,
+    Caveat,
+    of_ceilings,
+    of_counts,
+    of_repeats,
+    of_samples,
+)
 from bench.records import Flag
 
 BENCH = Path(__file__).parents[2] / "bench"
@@ -43,6 +54,7 @@ def test_codes_and_titles_are_unique() -> None:
 def test_every_flag_that_is_raised_is_in_the_list() -> None:
     assert raised() <= set(TABLE)
     assert {"noisy", "few_repeats", "processes_differ", "counters_disagree", "inaccurate", "loaded"} <= raised()
+    assert {"suspect", "unknown_peak"} <= raised()
 
 
 def test_thresholds_are_those_in_the_texts() -> None:
@@ -50,6 +62,8 @@ def test_thresholds_are_those_in_the_texts() -> None:
     assert "more than 10%" in TABLE["noisy"].text
     assert "more than 10%" in TABLE["processes_differ"].text
     assert "more than 1%" in TABLE["counters_disagree"].text
+    assert TOLERATED == 1.05
+    assert "above 105%" in TABLE["suspect"].text
     assert TABLE["few_repeats"].text.startswith("Fewer than 3 processes ")
 
 
@@ -112,3 +126,16 @@ def test_samples_that_move_or_hang_together() -> None:
     little = [1 + 0.001 * i for i in range(30)]
     assert [flag.code for flag in of_samples(little)] == ["correlated"]
     assert of_samples([1.0, 1.01, 0.99] * 10) == []
+
+
+@pytest.mark.parametrize(
+    ("shares", "flags"),
+    [
+        ({}, []),
+        ({"the measured FLOP/s": 1.05}, []),
+        ({"the measured FLOP/s": 1.051}, [Flag("suspect", "105% of the measured FLOP/s")]),
+        ({"a": 3.0, "b": 0.9, "c": 1.5}, [Flag("suspect", "300% of a, 150% of c")]),
+    ],
+)
+def test_rates_above_what_a_device_can_do(shares: dict[str, float], flags: list[Flag]) -> None:
+    assert of_ceilings(shares) == flags

@@ -7,7 +7,7 @@ from recorded import dense, failed, inspected, run, soft, timed
 
 from bench import plan
 from bench.estimates import Experience, experience, peak_bytes, process_seconds, too_large, weights_bytes
-from bench.records import Case, Planned
+from bench.records import Case, Ceiling, Planned
 from bench.store import open_store
 
 WEIGHTS = 2 * 16 * 32 + 32 + 16
@@ -81,8 +81,9 @@ def test_earlier_runs_on_this_machine_tell_how_long_a_case_takes(tmp_path: Path)
     store.add_outcome(here.id, inspected(case))
     store.add_outcome(here.id, failed(other, repeat=1))
     store.add_outcome(elsewhere.id, timed(other, 1, 1.0))
+    store.keep_ceilings(here.environment, [Ceiling("cpu", "float32", "FLOP/s", (1e11, 2e11, 3e11))])
     machine = {"cpu": "Test CPU", "cores_usable": 2}
-    assert experience(store, machine).seconds == {case.id: 0.5}
+    assert experience(store, machine) == Experience({case.id: 0.5}, {("cpu", "float32"): 2e11})
     assert experience(store, {"cpu": "Unheard of"}) == Experience()
     store.close()
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from bench import units
-from bench.metrics import TABLE, Metric, accuracy, efficiency, memory, routing, speed
+from bench.metrics import TABLE, Metric, accuracy, efficiency, memory, roofline, routing, speed
 from bench.plan import single
 from bench.records import Case
 
 BENCH = Path(__file__).parents[2] / "bench"
-FAMILIES = (speed.FAMILY, memory.FAMILY, efficiency.FAMILY, routing.FAMILY, accuracy.FAMILY)
+FAMILIES = (speed.FAMILY, memory.FAMILY, efficiency.FAMILY, roofline.FAMILY, routing.FAMILY, accuracy.FAMILY)
 DENSE = single("dense", {"batch_size": 2, "seq_len": 6, "d_model": 5, "d_ff": 7})
 FLOPS = 4 * 12 * 5 * 7  # two products of 12 rows
 OUTSIDE = DENSE.with_axes(layer="my:Layer")
@@ -30,8 +30,9 @@ def test_a_metric_is_described(metric: Metric) -> None:
     assert metric.title
     assert metric.text.endswith(".")
     assert metric.better in {"lower", "higher", None}
-    assert set(metric.needs) <= set(TABLE)
-    assert all(TABLE[need].derive is None for need in metric.needs)
+    observed = set(metric.needs) - set(roofline.KNOWN)
+    assert observed <= set(TABLE)
+    assert all(TABLE[need].derive is None for need in observed)
     assert metric.derive is not None or not metric.needs
 
 
@@ -61,6 +62,11 @@ def test_names_are_unique_and_in_the_order_of_the_report() -> None:
         "flops_fvcore",
         "flops_per_s",
         "arithmetic_intensity",
+        "mfu",
+        "ceiling_share",
+        "executed_share",
+        "bandwidth_share",
+        "peak_bandwidth_share",
         "drop_rate",
         "unrouted_rate",
         "load_imbalance",
@@ -104,6 +110,10 @@ def test_what_a_worker_observes_is_in_the_table_with_that_unit() -> None:
 )
 def test_derived_figures_by_hand(name: str, samples: tuple[float, ...]) -> None:
     assert derived(name, DENSE, TIMES) == samples
+
+
+def test_no_name_of_a_ceiling_is_that_of_a_metric() -> None:
+    assert not set(roofline.KNOWN) & set(TABLE)
 
 
 def test_a_step_with_gradients_is_three_forward_steps_of_work() -> None:
@@ -166,4 +176,5 @@ def test_observed_figures_are_not_derived() -> None:
         "flops_executed",
         "flops_per_s",
         "arithmetic_intensity",
+        *(metric.name for metric in roofline.FAMILY),
     }

@@ -234,3 +234,14 @@ def _wait_until(condition: object, seconds: float = 60.0) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.02)
+
+
+def test_a_device_is_calibrated_in_a_child(executor: IsolatedExecutor) -> None:
+    found = executor.calibrate("cpu", 0.01)
+    assert {ceiling.what for ceiling in found} >= {"float32", "bfloat16", "float16", "cache"}
+    assert all(ceiling.device == "cpu" and ceiling.value > 0 for ceiling in found)
+
+
+def test_a_device_that_cannot_be_calibrated_is_one_line(executor: IsolatedExecutor) -> None:
+    with pytest.raises(WorkerError, match=r"device nothing cannot be calibrated: .*nothing"):
+        executor.calibrate("nothing", 0.01)
