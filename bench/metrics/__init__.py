@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bench.metrics import accuracy, efficiency, memory, routing, speed
+from bench.metrics import accuracy, efficiency, energy, memory, routing, speed
 from bench.metrics.metric import Metric
 
 TABLE: dict[str, Metric] = {
     metric.name: metric
-    for family in (speed.FAMILY, memory.FAMILY, efficiency.FAMILY, routing.FAMILY, accuracy.FAMILY)
+    for family in (speed.FAMILY, memory.FAMILY, efficiency.FAMILY, energy.FAMILY, routing.FAMILY, accuracy.FAMILY)
     for metric in family
 }
 

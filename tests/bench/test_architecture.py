@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 LEVELS = [
-    {"errors", "units", "stats", "environment", "gpus", "measurable"},
-    {"axes", "expression", "records", "costs", "grid", "inputs", "images"},
+    {"errors", "units", "stats", "environment", "gpus", "energy", "measurable"},
+    {"axes", "expression", "records", "costs", "grid", "inputs", "images", "conditions", "readings", "watch"},
     {"layers", "schema", "store", "caveats"},
     {"plan", "metrics"},
     {"results", "table", "worker"},
