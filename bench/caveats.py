@@ -151,7 +151,7 @@ TABLE: dict[str, Caveat] = {
         Caveat(
             "clock_stepped",
             "clock was set",
-            "The wall clock moved against the monotonic one: it was set, or the machine slept or was moved to a new host.",
+            "The wall clock moved against the monotonic one: it was set, or the machine slept or moved.",
             "Measure again, and let no machine sleep that measures.",
         ),
         Caveat(

@@ -202,8 +202,8 @@ def usable_cores() -> int | None:
 
 def load_average(root: Path) -> float | None:
     """How many threads wanted to run, on average over the last minute."""
-    fields = read(root, "proc/loadavg").split()
-    return float(fields[0]) if fields else None
+    average = re.match(r"[\d.]+\b", read(root, "proc/loadavg"))
+    return float(average[0]) if average else None
 
 
 def cpu_hz(root: Path) -> float | None:

@@ -14,4 +14,5 @@ def uuid(device: torch.device) -> str | None:
 
 def processes_before() -> frozenset[int] | None:
     """Returns the processes on any GPU before this one uses it; None where it already does, or none can be asked."""
-    return None if torch.cuda.is_initialized() else gpus.holders()
+    used: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return None if used else gpus.holders()

@@ -1,8 +1,8 @@
 """How much energy a call takes: whole calls back to back, from one step of an energy counter to a later one.
 
 A pass of its own, for nothing may be timed beside it. The counter is of the whole device: idle power is part of the
-figure, and stored apart. Windows of a second and more even out how drivers sample power (Yang, Adamek, Armour: Part-time
-Power Measurements, arXiv 2312.02741, 2023); they follow each other at no fixed distance from the driver's own period.
+figure, and stored apart. Windows take a second and more because some drivers sample power a quarter of the time only
+(Yang, Adamek, Armour, arXiv 2312.02741, 2023); they end where the counter steps, so no two lie alike in its period.
 """
 
 from __future__ import annotations
@@ -65,29 +65,39 @@ def observe(subject: Subject, task: Task) -> Finding:
     """Returns joules and seconds of one call, window by window; nothing, and no call, where nothing counts energy."""
     del task
     with _counter(subject.device) as counter:
-        idle = None if counter is None else idle_power(counter)
-        if counter is None or idle is None:
-            return Finding()
-        before = conditions.read()
-        with GpuWatch(device.uuid(subject.device)) as gpu:
-            found = windows(_batches(subject), counter, count=WINDOWS, seconds=WINDOW)
-        spans = [(window.start, window.end) for window in found]
-        raised = (*conditions.flags(before, conditions.read()), *readings.flags(gpu.watched, spans))
-        if not found:
-            return Finding()
-        return Finding(
-            observations=(
-                Observation("energy", "J", tuple(window.joules / window.calls for window in found)),
-                Observation("energy_time", "s", tuple(window.seconds / window.calls for window in found)),
-            ),
-            flags=tuple(Flag("energy_shared", flag.detail) for flag in raised if flag.code == SHARED[counter.name]),
-            facts={"energy_counter": counter.name, "idle_power_w": idle, "energy_calls": [w.calls for w in found]},
-        )
+        return Finding() if counter is None else look(subject, counter, GpuWatch(device.uuid(subject.device)))
 
 
-def idle_power(
-    counter: Counter, *, now: Callable[[], float] = time.perf_counter, sleep: Callable[[float], None] = time.sleep
-) -> float | None:
+def look(
+    subject: Subject,
+    counter: Counter,
+    watch: GpuWatch,
+    *,
+    now: Callable[[], float] = time.perf_counter,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Finding:
+    """Returns what a counter says of a subject, and whether others used the device meanwhile."""
+    idle = idle_power(counter, now=now, sleep=sleep)
+    if idle is None:
+        return Finding()
+    before = conditions.read()
+    with watch:
+        found = windows(_batches(subject), counter, count=WINDOWS, seconds=WINDOW, now=now)
+    spans = [(window.start, window.end) for window in found]
+    raised = (*conditions.flags(before, conditions.read()), *readings.flags(watch.watched, spans))
+    if not found:
+        return Finding()
+    return Finding(
+        observations=(
+            Observation("energy", "J", tuple(window.joules / window.calls for window in found)),
+            Observation("energy_time", "s", tuple(window.seconds / window.calls for window in found)),
+        ),
+        flags=tuple(Flag("energy_shared", flag.detail) for flag in raised if flag.code == SHARED[counter.name]),
+        facts={"energy_counter": counter.name, "idle_power_w": idle, "energy_calls": [w.calls for w in found]},
+    )
+
+
+def idle_power(counter: Counter, *, now: Callable[[], float], sleep: Callable[[float], None]) -> float | None:
     """Returns the watts of a device that is given no work, None where its counter stands still."""
     found = windows(lambda _calls: sleep(BATCH), counter, count=1, seconds=IDLE, now=now)
     return found[0].joules / found[0].seconds if found else None
@@ -99,13 +109,12 @@ def windows(
     *,
     count: int,
     seconds: float,
-    now: Callable[[], float] = time.perf_counter,
+    now: Callable[[], float],
 ) -> tuple[Window, ...]:
     """Returns windows of at least so many seconds; fewer than asked for where the counter stops or is set back.
 
-    Args:
-        run: makes that many calls and waits until the device has done them.
-        counter: is looked at after each batch of calls; windows begin and end where it was seen to move.
+    `run` makes that many calls and waits until the device has done them. The counter is looked at after each batch of
+    calls, and windows begin and end where it was seen to move.
     """
     found: list[Window] = []
     calls, batch = 0, 1

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench.worker.finding import Finding
 
 INSPECT = (memory.observe, routing.observe, flops.observe, accuracy.observe, energy.observe)
-"""What the first process of a case looks at, each in its own pass; memory first, on a fresh heap, energy last: it heats."""
+"""What the first process of a case looks at, each in its own pass: memory on a fresh heap; energy last, it heats."""
 
 
 def attempt(task: Task) -> dict[str, Any]:

@@ -51,6 +51,9 @@ def test_thresholds_are_those_in_the_texts() -> None:
     assert "more than 10%" in TABLE["processes_differ"].text
     assert "more than 1%" in TABLE["counters_disagree"].text
     assert TABLE["few_repeats"].text.startswith("Fewer than 3 processes ")
+    assert "more than 2%" in TABLE["stolen"].text
+    assert "below 75%" in TABLE["clock_low"].text
+    assert "more than 5%" in TABLE["clock_changed"].text
 
 
 @pytest.mark.parametrize(
