@@ -174,12 +174,12 @@ def _gpu_present(found: Sequence[Gpu], nvml: Nvml | None) -> Finding:
 
 def _gpu_energy(found: Sequence[Gpu]) -> Finding:
     if not found:
-        return _bad("gpu_energy", "no GPU, no energy counter", "energy metrics stay empty")
+        return _bad("gpu_energy", "no GPU, no energy counter", "energy metrics on cuda stay empty")
     if sliced := [gpu.index for gpu in found if gpu.mig_enabled]:
         hint = "the counter is of the whole device, not of one slice: do not read it as this process' energy"
         return _bad("gpu_energy", f"GPU {_list(sliced)} is cut into MIG slices", hint)
     if silent := [gpu.index for gpu in found if not gpu.energy_counter]:
-        hint = "energy metrics stay empty: the counter needs Volta or later, and a hypervisor may hide it"
+        hint = "energy metrics on cuda stay empty: the counter needs Volta or later, and a hypervisor may hide it"
         return _bad("gpu_energy", f"GPU {_list(silent)} shows no energy counter", hint)
     return _good("gpu_energy", "energy counter readable")
 
