@@ -192,6 +192,11 @@ def test_in_a_container_those_that_were_there_before_are_others() -> None:
     assert found == (frozenset({8000}), frozenset())
 
 
+def test_in_a_container_one_that_was_there_before_and_stays_is_not_taken_for_us() -> None:
+    found = others(watched(with_others(8000, 9001), with_others(8000, 9001), own=5, before=[8000]))
+    assert found == (frozenset({8000}), frozenset({8000}))
+
+
 def test_in_a_container_a_second_new_process_is_another_s() -> None:
     found = others(watched(with_others(9001), with_others(7, 9001), with_others(9001), own=5, before=[]))
     assert found == (frozenset(), frozenset({7}), frozenset())
@@ -214,6 +219,11 @@ def test_a_sample_is_marked_by_a_reading_in_it_and_by_its_neighbours() -> None:
     found = watched(None, None, None, slow("power_cap"), None)
     assert marks(found, spans) == {"power_capped": (2, 3)}
     assert marks(watched(None, slow("power_cap"), None, None, None), spans) == {"power_capped": (0, 1)}
+
+
+def test_a_reading_at_the_very_start_or_end_of_a_sample_is_its_neighbour() -> None:
+    found = watched(slow("power_cap"), None, None, slow("power_cap"))
+    assert marks(found, [(0.1, 0.2)]) == {}
 
 
 def test_a_long_sample_holds_many_readings() -> None:

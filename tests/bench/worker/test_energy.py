@@ -127,11 +127,11 @@ def test_a_counter_that_is_set_back_ends_the_pass() -> None:
     def run(calls: int) -> None:
         bench.run(calls)
         if bench.time == 2.0:
-            bench._shown = 0.0
-            bench._next = 1e9
+            bench._shown = bench.energy = 0.0
 
     found = windows(run, bench, count=3, seconds=1.0, now=bench.now)
     assert [window.joules for window in found] == [100.0]
+    assert bench.time == 2.0
 
 
 def test_idle_power_is_that_of_a_device_without_work() -> None:
@@ -201,6 +201,24 @@ def test_calls_of_the_energy_pass_take_turns(task: Task) -> None:
     subject, turns = subject_of(bench, task)
     look(subject, bench, GpuWatch(None), now=bench.now, sleep=bench.sleep)
     assert turns == [turn % 4 for turn in range(13)]
+
+
+def test_the_counter_is_read_when_the_device_has_done_the_calls(monkeypatch: pytest.MonkeyPatch, task: Task) -> None:
+    log: list[str] = []
+    monkeypatch.setattr(Subject, "synchronize", lambda _subject: log.append("waited"))
+
+    class Logged(Bench):
+        def joules(self) -> float | None:
+            log.append("read")
+            return super().joules()
+
+        def run(self, calls: int) -> None:
+            log.append("called")
+            super().run(calls)
+
+    observed(Logged(call=0.25, step=2**-6), task)
+    calls = log[log.index("called") - 1 :]
+    assert calls == ["read", *["called", "waited", "read"] * 13]
 
 
 @pytest.mark.parametrize("bench", [Bench(ends=-1.0), Bench(step=1e9)], ids=["unreadable", "standing still"])
