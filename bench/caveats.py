@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.conditions import STOLEN_SHARE
+from bench.readings import CLOCK_SPREAD, LOW_CLOCK
 from bench.records import Flag
 from bench.stats import drift, relative_spread, serial_correlation
 
@@ -36,7 +38,7 @@ TOLERATED = 1.05
 """Share of its ceiling above which a rate is not believed; clocks may run a little above the data sheet's."""
 
 
-DISTURBED = ("loaded", "other_gpu_processes")
+DISTURBED = ("loaded", "stolen", "swapped", "other_gpu_processes")
 """Caveats of a process whose time is not only its own doing."""
 
 
@@ -152,6 +154,78 @@ TABLE: dict[str, Caveat] = {
             "Close them, or read only ratios within one run.",
         ),
         Caveat(
+            "stolen",
+            "processor time stolen",
+            f"The hypervisor kept more than {STOLEN_SHARE:.0%} of the processor time that was wanted.",
+            "Use a machine whose cores are your own, or read only ratios within one run.",
+        ),
+        Caveat(
+            "quota",
+            "stopped by a quota",
+            "A control group used up its processor time, and threads stood still in the middle of a sample.",
+            "Lift the quota, or use fewer threads than cores that it allows (--set threads=N).",
+        ),
+        Caveat(
+            "swapped",
+            "swapped",
+            "The machine moved memory to or from swap when the case was measured.",
+            "Free memory, then switch swap off.",
+        ),
+        Caveat(
+            "cpu_throttled",
+            "processor too hot",
+            "The processor lowered its clock because of heat when the case was measured.",
+            "Cool it, or lower its clock for good so that it can be kept.",
+        ),
+        Caveat(
+            "battery",
+            "on battery",
+            "A battery was discharging, and laptops then lower their clocks.",
+            "Plug it in.",
+        ),
+        Caveat(
+            "governor",
+            "clock follows load",
+            "The governor lets the processor's clock follow the load, so short samples may run on a low one.",
+            "Set it: sudo cpupower frequency-set --governor performance.",
+        ),
+        Caveat(
+            "clock_stepped",
+            "clock was set",
+            "The wall clock moved against the monotonic one: it was set, or the machine slept or moved.",
+            "Measure again, and let no machine sleep that measures.",
+        ),
+        Caveat(
+            "throttled",
+            "GPU slowed down",
+            "The GPU lowered its clocks to protect itself; the samples concerned are marked.",
+            "Read the reasons in the detail: cooling, or the power supply.",
+        ),
+        Caveat(
+            "thermal",
+            "GPU too hot",
+            "Heat was why the GPU lowered its clocks.",
+            "Cool it, pause between cases, or lock its clocks lower (nvidia-smi --lock-gpu-clocks).",
+        ),
+        Caveat(
+            "power_capped",
+            "GPU at its power limit",
+            "The GPU lowered its clocks to stay within its power limit, so time depends on the power drawn.",
+            "Expected of large products; lock the clocks lower for steady figures (nvidia-smi --lock-gpu-clocks).",
+        ),
+        Caveat(
+            "clock_low",
+            "GPU clock low",
+            f"At work the GPU's clock was below {LOW_CLOCK:.0%} of its highest.",
+            "Look for power limits, locked clocks and heat with nvidia-smi -q -d PERFORMANCE,CLOCK.",
+        ),
+        Caveat(
+            "clock_changed",
+            "GPU clock changed",
+            f"The GPU's clock moved by more than {CLOCK_SPREAD:.0%} between samples.",
+            "Lock the clocks (nvidia-smi --lock-gpu-clocks), or raise --max-seconds.",
+        ),
+        Caveat(
             "other_gpu_processes",
             "other processes on the GPU",
             "Another process held the GPU when the case was measured.",
@@ -168,6 +242,12 @@ TABLE: dict[str, Caveat] = {
             "peak unknown",
             "No data sheet and no calibration says how fast this GPU is with this number format, so there is no MFU.",
             "Run `softmoe-bench calibrate` on it with the same --store; no new run is needed.",
+        ),
+        Caveat(
+            "energy_shared",
+            "energy shared with others",
+            "The energy counter is of the whole device, and other programs used it meanwhile.",
+            "Close them; energy per call is too high by what they took.",
         ),
     )
 }

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bench.records import INSPECTION, Flag, Observation, Status
-from bench.worker import accuracy, facts, flops, launch, memory, routing, timing
+from bench.worker import accuracy, energy, facts, flops, launch, memory, routing, timing
 from bench.worker.subject import Subject, UnsupportedError, build
 
 if TYPE_CHECKING:
     from bench.records import Task
     from bench.worker.finding import Finding
 
-INSPECT = (launch.observe, memory.observe, routing.observe, flops.observe, accuracy.observe)
-"""What the first process of a case looks at, each in its own pass; memory early, while the heap is fresh."""
+INSPECT = (launch.observe, memory.observe, routing.observe, flops.observe, accuracy.observe, energy.observe)
+"""What the first process of a case looks at, each in its own pass: memory on a fresh heap; energy last, it heats."""
 
 
 def attempt(task: Task) -> dict[str, Any]:

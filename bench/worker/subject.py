@@ -13,6 +13,7 @@ import torch
 
 from bench import costs, images, inputs
 from bench.axes import AXES
+from bench.worker.device import processes_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,7 +39,8 @@ class UnsupportedError(RuntimeError):
 class Subject:
     """A layer or model, the batches it is called with, and the gradient that comes back from above.
 
-    `compiled` belongs to launch compile, `optimizer` to mode train_step.
+    `compiled` belongs to launch compile, `optimizer` to mode train_step; `processes_before` are those that held a GPU
+    before this one did, None where nobody looked.
     """
 
     layer: torch.nn.Module
@@ -50,6 +52,7 @@ class Subject:
     cold: bool
     compiled: Callable[[torch.Tensor], torch.Tensor] | None = None
     optimizer: torch.optim.Optimizer | None = None
+    processes_before: frozenset[int] | None = None
 
     @property
     def run(self) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -86,6 +89,7 @@ def build(task: Task) -> Subject:
     device = torch.device(str(case["device"]))
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UnsupportedError("torch sees no CUDA device")
+    before = processes_before() if device.type == "cuda" else None
     if case["threads"] is not None:
         torch.set_num_threads(int(case["threads"]))
     torch.manual_seed(int(case["seed"] or 0))
@@ -117,6 +121,7 @@ def build(task: Task) -> Subject:
         case["cache"] == "cold",
         torch.compile(layer, dynamic=False) if launch == "compile" else None,
         optimizer(str(case["optimizer"]), layer, device) if case["mode"] == "train_step" else None,
+        before,
     )
 
 

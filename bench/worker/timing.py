@@ -6,16 +6,18 @@ Stored figures can be compared through that kernel: between processes it moves w
 from __future__ import annotations
 
 import gc
-import resource
 from statistics import median
 from typing import TYPE_CHECKING
 
 import torch
 
+from bench import conditions, readings
 from bench.caveats import IMPRECISE
 from bench.records import Flag, Observation
 from bench.stats import precision, serial_correlation
+from bench.watch import GpuWatch
 from bench.worker.clock import clock_for
+from bench.worker.device import uuid
 from bench.worker.finding import Finding
 from bench.worker.launch import ready
 from bench.worker.sampling import Samples, Stopwatches, sample
@@ -40,21 +42,28 @@ def observe(subject: Subject, task: Task) -> Finding:
     """Returns latency samples with the interleaved reference, and what happened around them."""
     watches = Stopwatches(clock_for(subject.device), clock_for(subject.device))
     call, reference = ready(subject), reference_kernel(subject.device)
-    faults = _page_faults()
     gc.collect()
     gc.disable()
+    before = conditions.read()
     try:
-        samples = sample(call, reference, watches, task.settings, cold=subject.cold)
+        with GpuWatch(uuid(subject.device), before=subject.processes_before) as gpu:
+            samples = sample(call, reference, watches, task.settings, cold=subject.cold)
     finally:
         gc.enable()
-    overhead = watches.layer.overhead
+    after = conditions.read()
+    overhead, around = watches.layer.overhead, conditions.facts(before, after)
+    marks = {"preempted": samples.preempted, **readings.marks(gpu.watched, samples.spans)}
     return Finding(
         observations=(
             Observation("latency", "s", samples.layer),
             *((Observation("wall_latency", "s", samples.wall),) if samples.wall else ()),
             Observation("reference_latency", "s", samples.reference),
         ),
-        flags=tuple(flags(samples, overhead)),
+        flags=(
+            *flags(samples, overhead),
+            *conditions.flags(before, after),
+            *readings.flags(gpu.watched, samples.spans),
+        ),
         facts={
             "iterations": samples.warm_up.iterations,
             "stopped_by": samples.reason,
@@ -65,8 +74,10 @@ def observe(subject: Subject, task: Task) -> Finding:
             "warm_up_steady": samples.warm_up.steady,
             "timer_overhead": overhead,
             "starved_samples": samples.starved,
-            "page_faults_per_sample": (_page_faults() - faults) / len(samples.layer),
-            "marks": {"preempted": list(samples.preempted)} if samples.preempted else {},
+            **around,
+            **readings.facts(gpu.watched, samples.spans),
+            "page_faults_per_sample": around["minor_faults"] / len(samples.layer),
+            "marks": {name: list(indices) for name, indices in marks.items() if indices},
         },
     )
 
@@ -90,11 +101,6 @@ def reference_kernel(device: torch.device) -> Callable[[int], object]:
         return torch.nn.functional.gelu(x_RD @ w1_DF, approximate="tanh") @ w2_FD
 
     return kernel
-
-
-def _page_faults() -> int:
-    """Returns how many pages this process has had to be given so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def _precise(samples: Samples) -> list[Flag]:

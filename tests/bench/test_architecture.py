@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 LEVELS = [
-    {"errors", "units", "stats", "environment", "gpus", "measurable", "peaks"},
-    {"axes", "expression", "records", "costs", "grid", "inputs", "images"},
+    {"errors", "units", "stats", "environment", "gpus", "energy", "measurable", "peaks"},
+    {"axes", "expression", "records", "costs", "grid", "inputs", "images", "conditions", "readings", "watch"},
     {"layers", "schema", "rows", "store", "caveats"},
     {"estimates", "plan", "metrics"},
     {"results", "table", "worker"},

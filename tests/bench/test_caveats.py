@@ -65,6 +65,9 @@ def test_thresholds_are_those_in_the_texts() -> None:
     assert TOLERATED == 1.05
     assert "above 105%" in TABLE["suspect"].text
     assert TABLE["few_repeats"].text.startswith("Fewer than 3 processes ")
+    assert "more than 2%" in TABLE["stolen"].text
+    assert "below 75%" in TABLE["clock_low"].text
+    assert "more than 5%" in TABLE["clock_changed"].text
 
 
 @pytest.mark.parametrize(
