@@ -32,4 +32,4 @@ class InlineExecutor(Executor):
         """Returns the outcome of one task, measured here."""
         from bench.worker import main  # noqa: PLC0415  (torch)
 
-        return outcome(task, main.attempt(task))
+        return outcome(task, main.attempt(task, interruptible=True))

@@ -10,10 +10,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 LEVELS = [
-    {"errors", "units", "stats", "environment", "gpus", "measurable"},
+    {"errors", "units", "stats", "environment", "gpus", "measurable", "interrupts"},
     {"axes", "expression", "records", "costs", "grid", "inputs", "images"},
     {"layers", "schema", "store", "caveats"},
-    {"plan", "metrics"},
+    {"plan", "metrics", "monotonic"},
     {"results", "table", "worker"},
     {"compare", "executors"},
     {"run", "report", "pytest_plugin"},
