@@ -27,7 +27,8 @@ def work(task: Task, folder: str) -> None:
 
     if task.case["device"] == "cpu":  # the address space of a CUDA process says nothing about its memory
         headroom.limit()
-    _leave(main.attempt(task), Path(folder))
+    result = main.attempt(task)
+    _leave(result, Path(folder))
 
 
 def look(targets: list[str], folder: str) -> None:
