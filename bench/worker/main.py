@@ -30,6 +30,10 @@ LOST: list[BaseException] = []
 """Errors after which this process can call CUDA no more; kept, so that nothing that they hold on it is freed."""
 
 
+class LostContextError(RuntimeError):
+    """Nothing can be measured on a device whose context an earlier case of this process has lost."""
+
+
 def attempt(task: Task, *, interruptible: bool = False) -> dict[str, Any]:
     """Returns the outcome of a task as plain data, whatever happens in it.
 
@@ -50,6 +54,8 @@ def _failure(error: BaseException) -> dict[str, Any]:
     """Returns the status and the words for what a layer has raised; nothing here calls a device."""
     if isinstance(error, UnsupportedError):
         return {"status": Status.UNSUPPORTED, "detail": str(error)}
+    if isinstance(error, LostContextError):
+        return {"status": Status.ERROR, "detail": str(error)}
     words = str(error) if isinstance(error, RuntimeError) else ""
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(known in words for known in NO_MEMORY):
         return {"status": Status.OUT_OF_MEMORY, "detail": _first_line(error) + headroom.words()}
@@ -63,7 +69,7 @@ def _failure(error: BaseException) -> dict[str, Any]:
 def measure(task: Task) -> dict[str, Any]:
     """Returns status, observations, flags and facts of a task that went well."""
     if LOST and task.case["device"] == "cuda":
-        raise RuntimeError(
+        raise LostContextError(
             f"an earlier case of this process lost its CUDA context ({_first_line(LOST[0])}), and nothing can be"
             " measured on the device after it: use --executor isolated, where each case has a process of its own"
         )

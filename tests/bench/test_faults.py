@@ -1,17 +1,24 @@
 """The fault matrix, workers: each fault is injected for real and ends as an outcome, never as an exception of ours."""
 
-import sqlite3
-from collections.abc import Iterator
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from disks import fill, is_sound
 from processes import all_gone, children
-from recorded import PROBE, SETTINGS
+from recorded import PROBE, SETTINGS, soft
 
 from bench import plan
+from bench.errors import WorkerError
 from bench.executors import IsolatedExecutor
+from bench.executors.inline import InlineExecutor
 from bench.executors.log import BYTES
+from bench.executors.scratch import Scratch
 from bench.grid import Grid
 from bench.plan import Plan
 from bench.records import Case, Outcome, Planned, Status
@@ -62,6 +69,9 @@ MATRIX = [
 ]
 """What a layer does -> how its case ends, and in which words."""
 
+STARTED = {"Hangs": 2, "IsDeaf": 1, "NeverStopsTalking": 1, "LeavesChildren": 2 * 4}
+"""How many processes a layer writes down: those that the test must not find afterwards."""
+
 
 @pytest.fixture(scope="module")
 def pids(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -73,10 +83,8 @@ def pids(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def executor(pids: Path) -> Iterator[IsolatedExecutor]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STRANGE_PIDS", str(pids))  # a worker has the environment of its server
-        working = IsolatedExecutor()
-        working.__enter__()
-    yield working
-    working.__exit__()
+        with IsolatedExecutor() as working:
+            yield working
 
 
 def strange(name: str, **axes: object) -> Case:
@@ -96,6 +104,7 @@ class Silence(Progress):
 def test_every_fault_is_an_outcome(
     executor: IsolatedExecutor, pids: Path, tmp_path: Path, name: str, status: Status, words: str
 ) -> None:
+    pids.unlink(missing_ok=True)
     case = strange(name)
     one = Plan(Grid("faults", "Does it survive?", "faults.toml"), (Planned(case),))
     settings = replace(ONCE, timeout=2.0) if status is TIMEOUT else ONCE
@@ -110,19 +119,115 @@ def test_every_fault_is_an_outcome(
     assert summary.failed == (() if status is OK else (case.id,))
     assert len(outcomes) == (2 if status is OK else 1)
     assert is_sound(tmp_path / "s.db")
+    started = pids.read_text().split() if pids.exists() else []
+    assert len(started) == STARTED.get(name, 0)
     assert executor._server.pid is not None
     assert children(executor._server.pid) == []
-    all_gone([int(word) for word in pids.read_text().split()] if pids.exists() else [])
+    all_gone([int(pid) for pid in started])
 
 
-def test_the_processes_of_a_fault_were_there(pids: Path) -> None:
-    """So that none of the tests above looks for the absence of what never was."""
-    assert len(pids.read_text().split()) == 2 + 1 + 1 + 2 * 4
+def test_a_server_killed_between_two_tasks_is_started_again(executor: IsolatedExecutor) -> None:
+    assert attempt(executor, soft()).status is OK
+    before = executor._server.pid
+    assert before is not None
+    os.kill(before, signal.SIGKILL)
+    assert attempt(executor, soft()).status is OK
+    assert executor._server.pid != before
 
 
-def is_sound(store: Path) -> bool:
-    connection = sqlite3.connect(store)
-    try:
-        return [row for (row,) in connection.execute("PRAGMA integrity_check")] == ["ok"]
-    finally:
-        connection.close()
+def test_a_server_killed_during_a_task_takes_the_worker_and_what_that_started_with_it(
+    executor: IsolatedExecutor, pids: Path
+) -> None:
+    pids.unlink(missing_ok=True)
+    executor.probe([])
+    program = (
+        f"import os, sys; sys.path[:0] = {sys.path!r}\n"
+        "from pathlib import Path\n"
+        "from processes import wait_until\n"
+        f"wait_until(lambda: Path({str(pids)!r}).exists() and Path({str(pids)!r}).read_text().endswith(chr(10)))\n"
+        f"os.kill({executor._server.pid}, 9)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program]):
+        outcome = attempt(executor, strange("Hangs"))
+    assert outcome.status is CRASHED
+    assert outcome.detail == "the server that forks the workers was killed, and the worker with it"
+    all_gone([int(word) for word in pids.read_text().split()])
+    assert attempt(executor, soft()).status is OK
+
+
+def test_a_server_that_cannot_live_is_no_outcome(executor: IsolatedExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.executors.fork_server.sys.executable", "/bin/false")
+    executor._server.stop()
+    with pytest.raises(
+        WorkerError, match="no worker process can be started: the server that forks them ended with exit code 1"
+    ):
+        attempt(executor, soft())
+
+
+def test_a_full_scratch_folder_is_said_once_and_nothing_is_half_written(
+    small_disk: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = small_disk("512k")
+    monkeypatch.setattr("tempfile.tempdir", str(disk))
+    with IsolatedExecutor() as working:
+        assert attempt(working, soft()).status is OK
+        fill(disk)
+        with pytest.raises(
+            WorkerError,
+            match=f"the scratch folder {disk} has no room left: free some, or set TMPDIR to another folder",
+        ):
+            attempt(working, soft())
+        (disk / "filler").unlink()
+        assert attempt(working, soft()).status is OK
+    assert list(disk.iterdir()) == []
+
+
+def test_folders_of_killed_programs_are_removed_and_those_of_living_ones_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    program = (
+        f"import os, signal, sys; sys.path[:0] = {sys.path!r}\n"
+        "import tempfile\n"
+        f"tempfile.tempdir = {str(tmp_path)!r}\n"
+        "from bench.executors.scratch import Scratch\n"
+        "(Scratch().path / 'left').write_text('x')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=False)
+    (abandoned,) = tmp_path.iterdir()
+    living = Scratch()
+    assert not abandoned.exists()
+    another = Scratch()
+    assert living.path.exists()
+    living.remove()
+    another.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_in_this_very_process_nothing_is_asked_of_a_device_whose_context_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bench.worker.main.LOST", [RuntimeError("CUDA error: an illegal memory access\nmore")])
+    monkeypatch.setattr("bench.worker.main.build", _forbidden)
+    lost = InlineExecutor().run(plan.task(soft().with_axes(device="cuda"), 1, ONCE))
+    assert lost.status is ERROR
+    assert lost.detail == (
+        "an earlier case of this process lost its CUDA context (CUDA error: an illegal memory access), and nothing can"
+        " be measured on the device after it: use --executor isolated, where each case has a process of its own"
+    )
+
+
+def test_in_this_very_process_ctrl_c_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.worker.main.LOST", [])
+    with pytest.raises(KeyboardInterrupt):
+        InlineExecutor().run(plan.task(strange("RaisesKeyboardInterrupt"), 1, ONCE))
+    assert InlineExecutor().run(plan.task(strange("RaisesSystemExit"), 1, ONCE)).status is ERROR
+
+
+def _forbidden(*_: object) -> None:
+    raise AssertionError("the device was asked for something")
+
+
+def attempt(executor: IsolatedExecutor, case: Case) -> Outcome:
+    return executor.run(plan.task(case, 1, ONCE))
