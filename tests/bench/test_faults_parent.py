@@ -2,14 +2,17 @@
 
 import os
 import random
-import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import doomed
 import pytest
@@ -23,6 +26,7 @@ from bench.records import Planned
 from bench.store import open_store
 
 FAKES = Path(__file__).parents[1] / "fakes"
+PATHS = os.pathsep.join([str(FAKES), *sys.path])
 SEED = 4
 TINY = """
 [grid]
@@ -55,7 +59,12 @@ def program(tmp_path: Path) -> Program:
         return subprocess.Popen(
             [sys.executable, "-m", "bench", *words],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(FAKES), "TMPDIR": str(tmp_path / "scratch"), **environment},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([str(FAKES), *sys.path]),
+                "TMPDIR": str(tmp_path / "scratch"),
+                **environment,
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -86,63 +95,75 @@ def kept(path: Path) -> dict[tuple[str, int], float]:
         connection.close()
 
 
+class Doomed:
+    """A parent in a process of its own, and what it tells until it ends."""
+
+    context = get_context("forkserver")
+
+    def __init__(self, path: Path) -> None:
+        self.context.set_forkserver_preload(["doomed"])
+        self.told, tells = self.context.Pipe(duplex=False)
+        self.process = self.context.Process(target=doomed.main, args=(str(path), tells))
+        self.process.start()
+        tells.close()
+        self.told.recv()  # it begins
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process.pid is not None
+        os.kill(self.process.pid, number)
+
+    def last_words(self) -> list[Any]:
+        words = []
+        with suppress(EOFError):
+            while True:
+                words.append(self.told.recv())
+        self.process.join()
+        return words
+
+
 def test_two_hundred_kills_lose_no_outcome(tmp_path: Path) -> None:
     """Of the real loop and the real store; a worker would only add time between the moments that matter."""
-    moments = random.Random(SEED)
+    moments = random.Random(SEED)  # noqa: S311  (moments, not secrets)
     path = tmp_path / "s.db"
-    words = [sys.executable, str(FAKES / "doomed.py"), str(path), "0"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     total = len(doomed.outcomes())
     known: set[tuple[str, int]] = set()
-    completed = 0
+    cut_short = 0
     for _ in range(200):
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as parent:
-            assert parent.stdout is not None
-            parent.stdout.readline()
-            time.sleep(moments.uniform(0, 0.05))
-            parent.kill()
-            told = re.findall(r"^kept (\w+) (\d+)$", parent.stdout.read(), re.MULTILINE)
-        known |= {(case, int(repeat)) for case, repeat in told}
+        parent = Doomed(path)
+        time.sleep(moments.uniform(0, 0.1))
+        parent.process.kill()
+        words = parent.last_words()
+        cut_short += "complete" not in words
+        known |= set(words) - {"complete"}
         there = set(kept(path))
         assert known <= there
         assert is_sound(path)
         if len(there) == total:
-            completed += 1
             path.unlink()
             known = set()
-    subprocess.run(words, env=environment, check=True, stdout=subprocess.DEVNULL)
-    assert len(kept(path)) == total
+    assert cut_short > 100
+    assert Doomed(path).last_words()[-1] == "complete"
     store = open_store(str(path))
-    assert all(len(o.samples("latency")) == 5 for o in store.outcomes(store.runs()[-1].id) if o.repeat)
+    outcomes = store.outcomes(store.runs()[-1].id)
     store.close()
+    assert len(outcomes) == total
+    assert all(len(o.samples("latency")) == 5 for o in outcomes if o.repeat)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_at_any_moment_keeps_what_is_finished(number: signal.Signals, tmp_path: Path) -> None:
     """A second one follows at once, and changes nothing."""
-    moments = random.Random(SEED + number)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    moments = random.Random(SEED + number)  # noqa: S311
     for attempt in range(8):
         path = tmp_path / f"{attempt}.db"
-        words = [sys.executable, str(FAKES / "doomed.py"), str(path), "0"]
-        with subprocess.Popen(
-            words,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-            preexec_fn=_listen,  # noqa: PLW1509
-        ) as parent:
-            assert parent.stdout is not None
-            parent.stdout.readline()
-            time.sleep(moments.uniform(0, 0.1))
-            parent.send_signal(number)
-            parent.send_signal(number)
-            out, err = parent.communicate()
-        assert err == ""
-        assert out.splitlines()[-1] == "interrupted"
-        told = {(case, int(repeat)) for case, repeat in re.findall(r"^kept (\w+) (\d+)$", out, re.MULTILINE)}
-        assert told <= set(kept(path))
+        parent = Doomed(path)
+        time.sleep(moments.uniform(0, 0.05))
+        parent.send(number)
+        parent.send(number)
+        *told, end = parent.last_words()
+        assert end == "interrupted"
+        assert parent.process.exitcode == 0
+        assert set(told) <= set(kept(path))
         store = open_store(str(path))
         assert store.runs()[-1].state == "interrupted"
         store.close()
@@ -151,10 +172,15 @@ def test_a_signal_at_any_moment_keeps_what_is_finished(number: signal.Signals, t
 
 def test_a_signal_during_a_write_waits_until_it_is_done() -> None:
     done: list[str] = []
-    with first_only():
-        with pytest.raises(KeyboardInterrupt), held():
+
+    def write() -> None:
+        with held():
             signal.raise_signal(signal.SIGTERM)
             done.append("written")
+
+    with first_only():
+        with pytest.raises(KeyboardInterrupt):
+            write()
         signal.raise_signal(signal.SIGINT)  # a second one is ignored
         done.append("said how to go on")
     assert done == ["written", "said how to go on"]
@@ -187,7 +213,7 @@ def test_the_command_line_ends_its_worker_and_says_how_to_go_on(
     )
     assert "Traceback" not in err
     all_gone([int(word) for word in pids.read_text().split()])
-    assert list((tmp_path / "scratch").iterdir()) == []
+    assert list((tmp_path / "scratch").glob("softmoe-bench-*")) == []
     assert is_sound(tmp_path / "my.db")
 
 
@@ -199,37 +225,10 @@ def test_the_worker_and_all_its_processes_die_with_a_killed_parent(program: Prog
         running.kill()
     assert servers
     all_gone([*servers, *(int(word) for word in pids.read_text().split())])
-    assert len(list((tmp_path / "scratch").iterdir())) == 1
+    assert len(list((tmp_path / "scratch").glob("softmoe-bench-*"))) == 1
     with program("doctor") as another:
         another.communicate()
-    assert list((tmp_path / "scratch").iterdir()) == []
-
-
-def kill_and_resume(program: Program, path: Path, kills: int, moments: random.Random) -> None:
-    """Kills the command line again and again at random moments, then lets it finish."""
-    seen: dict[tuple[str, int], float] = {}
-    for number in range(kills):
-        begun = bool(seen) or path.exists()
-        words = ["--resume", "latest"] if begun and kept_runs(path) else ["--grid", "tiny.toml"]
-        with program("run", *words) as running:
-            servers: list[int] = []
-            if number % 2:
-                before = len(kept(path))
-                wait_until(lambda: running.poll() is not None or len(kept(path)) > before)
-            time.sleep(moments.uniform(0, 0.5))
-            servers = children(running.pid) if alive(running.pid) else []
-            running.kill()
-        all_gone(servers)
-        there = kept(path)
-        assert seen.items() <= there.items()
-        assert is_sound(path)
-        seen = there
-    with program("run", *(["--resume", "latest"] if kept_runs(path) else ["--grid", "tiny.toml"])) as running:
-        out, err = running.communicate()
-    assert running.returncode == 0, err
-    assert "2 cases, 2 ok" in out
-    assert seen.items() <= kept(path).items()
-    assert len(kept(path)) == PROCESSES
+    assert list((tmp_path / "scratch").glob("softmoe-bench-*")) == []
 
 
 def kept_runs(path: Path) -> int:
@@ -244,19 +243,13 @@ def kept_runs(path: Path) -> int:
         connection.close()
 
 
-def test_the_command_line_killed_five_times_is_resumed_to_the_end(program: Program, tmp_path: Path) -> None:
-    kill_and_resume(program, tmp_path / "softmoe-bench.db", 5, random.Random(SEED))
-
-
-@pytest.mark.slow
-def test_the_command_line_killed_two_hundred_times_loses_nothing(program: Program, tmp_path: Path) -> None:
-    (tmp_path / "tiny.toml").write_text(TINY.replace("repeats = 3", "repeats = 120"))
-    path = tmp_path / "softmoe-bench.db"
-    moments = random.Random(SEED)
+def kill_again_and_again(program: Program, path: Path, kills: int, longest: float) -> dict[tuple[str, int], float]:
+    """Kills the command line at random moments and goes on with its run; returns what is in the store at last."""
+    moments = random.Random(SEED)  # noqa: S311  (moments, not secrets)
     seen: dict[tuple[str, int], float] = {}
-    for _ in range(200):
-        with program("run", *(["--resume", "latest"] if kept_runs(path) else ["--grid", "tiny.toml"])) as running:
-            time.sleep(moments.uniform(0, 6))
+    for _ in range(kills):
+        with program("run", *asking(path)) as running:
+            time.sleep(moments.uniform(0, longest))
             servers = children(running.pid) if alive(running.pid) else []
             running.kill()
         all_gone(servers)
@@ -264,7 +257,30 @@ def test_the_command_line_killed_two_hundred_times_loses_nothing(program: Progra
         assert seen.items() <= there.items()
         assert is_sound(path)
         seen = there
-    assert seen
+    return seen
+
+
+def asking(path: Path) -> list[str]:
+    """How to go on with the run of a store, or how to begin it."""
+    return ["--resume", "latest"] if kept_runs(path) else ["--grid", "tiny.toml"]
+
+
+def test_the_command_line_killed_five_times_is_resumed_to_the_end(program: Program, tmp_path: Path) -> None:
+    path = tmp_path / "softmoe-bench.db"
+    seen = kill_again_and_again(program, path, 5, 5.0)
+    with program("run", *asking(path)) as running:
+        out, err = running.communicate()
+    assert running.returncode == 0, err
+    assert "2 cases, 2 ok" in out
+    assert seen.items() <= kept(path).items()
+    assert len(kept(path)) == PROCESSES
+    assert list((tmp_path / "scratch").glob("softmoe-bench-*")) == []
+
+
+@pytest.mark.slow
+def test_the_command_line_killed_two_hundred_times_loses_nothing(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(TINY.replace("repeats = 3", "repeats = 1000"))
+    assert kill_again_and_again(program, tmp_path / "softmoe-bench.db", 200, 8.0)
 
 
 def test_two_runs_into_one_store_at_once(program: Program, tmp_path: Path) -> None:
@@ -304,13 +320,17 @@ def test_a_disk_that_fills_up_during_a_write_leaves_no_half_outcome(small_disk: 
     store = open_store(str(path), create=True)
     asked = run()
     store.start_run(asked, [Planned(soft())])
-    stored = 0
+    repeats = count(1)
+
+    def fill_up() -> None:
+        while True:
+            store.add_outcome(asked.id, timed(soft(), next(repeats), 1.0, count=500))
+
     with pytest.raises(StoreError, match=r"disk is full|disk I/O error"):
-        for stored in range(1, 1000):
-            store.add_outcome(asked.id, timed(soft(), stored, 1.0, count=500))
+        fill_up()
     there = store.outcomes(asked.id)
     store.close()
-    assert [o.repeat for o in there] == list(range(1, stored))
+    assert [o.repeat for o in there] == list(range(1, next(repeats) - 1))
     assert all(len(o.samples("latency")) == 500 for o in there)
     assert is_sound(path)
 

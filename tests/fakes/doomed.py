@@ -1,10 +1,10 @@
 """A parent process that is killed at some moment: the real loop and the real store, with recorded outcomes.
 
-Says on its standard output which outcome is in the store, each as soon as it is.
+Tells through a pipe which outcome is in the store, each as soon as it is.
 """
 
-import sys
-import time
+import signal
+from multiprocessing.connection import Connection
 
 from recorded import PROBE, measured
 
@@ -34,8 +34,11 @@ def outcomes() -> list[Outcome]:
 class Telling:
     """Tells of each outcome that is in the store."""
 
+    def __init__(self, told: Connection) -> None:
+        self._told = told
+
     def begin(self, total: int) -> None:
-        say(f"begin {total}")
+        self._told.send(total)
 
     def pass_over(self, case: Case) -> None:
         pass
@@ -44,24 +47,16 @@ class Telling:
         pass
 
     def end(self, case: Case, outcome: Outcome) -> None:
-        say(f"kept {case.id} {outcome.repeat}")
+        self._told.send((case.id, outcome.repeat))
 
 
-def say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-def main(path: str, patience: float) -> None:
+def main(path: str, told: Connection) -> None:
     """Goes on with the only run of a store, or begins it."""
-    store = open_store(path, create=True)
-    asked = the_plan()
-    run = store.runs()[-1] if store.runs() else new_run(store, asked, PROBE, SETTINGS)
+    for number in (signal.SIGINT, signal.SIGHUP):  # what a shell starts in the background ignores them
+        signal.signal(number, signal.SIG_DFL)
     with first_only():
-        summary = execute(asked, ReplayExecutor(outcomes()), store, run, SETTINGS, Telling())
-    say("interrupted" if summary.interrupted else "complete")
-    time.sleep(patience)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]))
+        store = open_store(path, create=True)
+        asked = the_plan()
+        run = store.runs()[-1] if store.runs() else new_run(store, asked, PROBE, SETTINGS)
+        summary = execute(asked, ReplayExecutor(outcomes()), store, run, SETTINGS, Telling(told))
+        told.send("interrupted" if summary.interrupted else "complete")
