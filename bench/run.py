@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bench import environment, monotonic
 from bench import plan as plans
-from bench.errors import NotComparableError, StoreError
+from bench.errors import InputError, NotComparableError, StoreError
 from bench.gpus import gpus
 from bench.interrupts import held
 from bench.records import FAILED, Environment, Run, Status
@@ -73,18 +73,24 @@ def new_run(
             "gpus": [asdict(gpu) for gpu in gpus()],
         },
     )
-    run = Run(
-        id=new_run_id(),
-        name=name or store.free_name(plan.grid.name),
-        grid=plan.grid.source,
-        description=plan.grid.description,
-        command=command,
-        settings=asdict(settings),
-        environment=where,
-        started=time.time(),
-    )
-    store.start_run(run, plan.cases)
-    return run
+    while True:
+        run = Run(
+            id=new_run_id(),
+            name=name or store.free_name(plan.grid.name),
+            grid=plan.grid.source,
+            description=plan.grid.description,
+            command=command,
+            settings=asdict(settings),
+            environment=where,
+            started=time.time(),
+        )
+        try:
+            store.start_run(run, plan.cases)
+        except (InputError, StoreError):
+            if name is not None or store.free_name(plan.grid.name) == run.name:
+                raise
+        else:  # otherwise another program has taken the name in between
+            return run
 
 
 def comparable_facts(probe: Probe) -> dict[str, Any]:

@@ -278,3 +278,12 @@ def test_a_store_that_fails_leaves_the_run_interrupted(
     with pytest.raises(StoreError, match="disk is full"):
         go(store, the_plan, run, ReplayExecutor(fine(the_plan.runnable)))
     assert store.find(run.id).state == "interrupted"
+
+
+def test_a_name_that_another_program_takes_in_between_is_given_up(
+    store: Store, the_plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(store, the_plan)
+    names = iter(["tiny-1", "tiny-2", "tiny-2"])
+    monkeypatch.setattr(store, "free_name", lambda _stem: next(names))
+    assert begin(store, the_plan).name == "tiny-2"
