@@ -169,12 +169,15 @@ class LeavesChildren(_Strange):
             time.sleep(600)
             os._exit(0)
         note(fork)
+        noted, notes = os.pipe()
         if os.fork() == 0:
             os.setsid()
             if os.fork() == 0:
                 note(os.getpid())
+                os.write(notes, b".")
                 time.sleep(600)
             os._exit(0)
+        os.read(noted, 1)
 
 
 class ClosesEverything(_Strange):
