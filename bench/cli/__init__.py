@@ -18,6 +18,7 @@ from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.show import show
 from bench.errors import BenchError, Exit
+from bench.interrupts import first_only
 
 EPILOG = (
     "Exit codes: 0 fine; 1 the answer is 'worse'; 2 bad input; 3 cases failed or are missing; 4 the runs are not"
@@ -38,7 +39,8 @@ for command in (run, plan, show, compare, baseline, report, export, list_things,
 def main() -> None:
     """Runs the command line and turns what can go wrong for a user into one line and an exit code."""
     try:
-        code = group(standalone_mode=False)
+        with first_only():
+            code = group(standalone_mode=False)
     except BenchError as error:
         _complain(str(error))
         code = error.exit_code

@@ -32,7 +32,7 @@ class InlineExecutor(Executor):
         """Returns the outcome of one task, measured here."""
         from bench.worker import main  # noqa: PLC0415  (torch)
 
-        return outcome(task, main.attempt(task))
+        return outcome(task, main.attempt(task, interruptible=True))
 
     def calibrate(self, device: str, seconds: float) -> tuple[Ceiling, ...]:
         """Returns what a device reaches at best, measured here."""

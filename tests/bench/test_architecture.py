@@ -10,10 +10,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 LEVELS = [
-    {"errors", "units", "stats", "environment", "gpus", "energy", "measurable", "peaks"},
+    {"errors", "units", "stats", "environment", "gpus", "energy", "measurable", "peaks", "interrupts"},
     {"axes", "expression", "records", "costs", "grid", "inputs", "images", "conditions", "readings", "watch"},
     {"layers", "schema", "rows", "store", "caveats"},
-    {"estimates", "plan", "metrics"},
+    {"estimates", "plan", "metrics", "monotonic"},
     {"results", "table", "worker"},
     {"compare", "executors"},
     {"run", "report", "pytest_plugin"},

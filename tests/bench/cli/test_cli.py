@@ -382,6 +382,7 @@ def test_plan_knows_what_cases_took_before(folder: Path) -> None:
         (["run", "--grid", "tiny.toml", "--report", "."], "report . is a folder"),
         (["run", "--grid", "broken.toml"], "broken.toml: not valid TOML"),
         (["run", "--resume", "x", "--grid", "quick"], "--resume goes on with what the run asked"),
+        (["run", "--grid", "tiny.toml", "--retry-failed"], "name it with --resume RUN"),
         (["run", "--grid", "tiny.toml", "--store", "nowhere/s.db"], "nowhere does not exist"),
         (["run", "--grid", "tiny.toml", "--store", "broken.toml"], "broken.toml: file is not a database"),
         (["show"], "softmoe-bench.db does not exist"),
