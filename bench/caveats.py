@@ -8,11 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.counts import reconcile
 from bench.records import Flag
 from bench.stats import relative_spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from bench.counts import Count
 
 FEW_REPEATS = 3
 """Below this many processes an interval says next to nothing."""
@@ -23,8 +26,8 @@ NOISY_SPREAD = 0.10
 IMPRECISE = 0.05
 """Half the relative interval of one process' median above which its figure is rough."""
 
-DISAGREEMENT = 0.01
-"""Counters may differ by this share before it is called a disagreement."""
+DISAGREEMENT = 0.001
+"""Counts of the same FLOPs may differ by this share before it is called a disagreement."""
 
 
 DISTURBED = ("loaded", "other_gpu_processes")
@@ -71,14 +74,14 @@ TABLE: dict[str, Caveat] = {
         Caveat(
             "counters_disagree",
             "FLOP counters disagree",
-            f"The formula and torch's counter differ by more than {DISAGREEMENT:.0%}.",
-            "Read the detail: for a layer from outside the formula is unknown, else it is a defect worth a report.",
+            f"torch's counter differs by more than {DISAGREEMENT:.1%} from the formula, or from fvcore.",
+            "Read the detail, which names the operators: for a layer of this package it is a defect worth a report.",
         ),
         Caveat(
             "counter_incomplete",
             "FLOP counter incomplete",
-            "fvcore met operations that it cannot count, so its figure is left out.",
-            "Use the formula or torch's counter.",
+            "torch's counter or fvcore met operations that it cannot count, so its figure is left out.",
+            "Use the formula or the other counter; the detail names the operations.",
         ),
         Caveat(
             "routing_differs",
@@ -137,8 +140,7 @@ def of_repeats(half_width: float | None, replicates: int) -> list[Flag]:
     return []
 
 
-def of_counts(formula: float | None, counted: float | None) -> list[Flag]:
-    """Returns whether two counts of the same FLOPs disagree."""
-    if not formula or counted is None or abs(counted / formula - 1) <= DISAGREEMENT:
-        return []
-    return [Flag("counters_disagree", f"torch counts {counted / formula:.2f} times the formula")]
+def of_counts(formula: float | None, torch: Count, fvcore: Count) -> list[Flag]:
+    """Returns whether counts of the same FLOPs disagree, and in which operators."""
+    found = reconcile(formula, torch, fvcore, tolerance=DISAGREEMENT)
+    return [Flag("counters_disagree", found.words)] if found.differences else []

@@ -67,7 +67,7 @@ class Agreement:
 
 
 def facts(counts: Mapping[str, Count]) -> dict[str, Any]:
-    """Returns the counts but for their totals, which are observations, as plain data; `of_outcome` reads it."""
+    """Returns the counts but for their totals, which are observations, as plain data; `count_of` reads it."""
     return {
         "flops_by_operator": {name: dict(count.by_operator) for name, count in counts.items()},
         "flops_uncounted": {name: dict(count.uncounted) for name, count in counts.items()},
@@ -76,7 +76,7 @@ def facts(counts: Mapping[str, Count]) -> dict[str, Any]:
     }
 
 
-def of_outcome(outcome: Outcome, counter: str) -> Count:
+def count_of(outcome: Outcome, counter: str) -> Count:
     """Returns what a counter saw in a process; older stores know no more than its total."""
     found: dict[str, Any] = {
         part: outcome.facts.get(f"flops_{part}", {}).get(counter, {})

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 LEVELS = [
     {"errors", "units", "stats", "environment", "gpus", "measurable"},
-    {"axes", "expression", "records", "costs", "grid", "inputs", "images"},
+    {"axes", "expression", "records", "costs", "counts", "grid", "inputs", "images"},
     {"layers", "schema", "store", "caveats"},
     {"plan", "metrics"},
     {"results", "table", "worker"},
