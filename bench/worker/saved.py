@@ -37,15 +37,14 @@ def saved_bytes(layer: torch.nn.Module, x: torch.Tensor) -> int | None:
     """Returns bytes that the graph of `layer(x)` keeps, without those of the layer itself and of `x`.
 
     Counted is memory, not tensors: a view keeps all of what it is a view of, and what several operations save is there
-    once. What a custom Function gives to `ctx.save_for_backward` is among it. Not seen is what a layer keeps in another
-    way: a tensor that is an attribute of `ctx` or caught in a closure, and what it puts away with hooks of its own, as
-    `torch.utils.checkpoint` does with `use_reentrant=False`. None where a tensor has no memory of its own to point at
-    (a sparse one).
+    once. What a custom Function gives to `ctx.save_for_backward` is among it, and so are the inputs of a checkpoint.
+    Not seen is what a layer keeps in another way: a tensor that is an attribute of `ctx` or caught in a closure, and
+    what it puts away with hooks of its own. None where a tensor has no memory of its own to point at (a sparse one).
     """
     alive: WeakSet[Kept] = WeakSet()
 
     def pack(tensor: torch.Tensor) -> Kept:
-        kept = Kept(tensor)
+        kept = Kept(tensor.detach())  # a result that is saved with its history would keep itself alive
         alive.add(kept)
         return kept
 
