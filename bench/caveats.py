@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.conditions import STOLEN_SHARE
+from bench.counts import reconcile
 from bench.readings import CLOCK_SPREAD, LOW_CLOCK
 from bench.records import Flag
 from bench.stats import drift, relative_spread, serial_correlation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from bench.counts import Count
 
 FEW_REPEATS = 3
 """Below this many processes an interval says next to nothing."""
@@ -31,8 +34,8 @@ DRIFT = 0.05
 CORRELATED = 0.5
 """Correlation of neighbouring samples above which a third of them, or less, would have told as much."""
 
-DISAGREEMENT = 0.01
-"""Counters may differ by this share before it is called a disagreement."""
+DISAGREEMENT = 0.001
+"""Counts of the same FLOPs may differ by this share before it is called a disagreement."""
 
 TOLERATED = 1.05
 """Share of its ceiling above which a rate is not believed; clocks may run a little above the data sheet's."""
@@ -114,14 +117,14 @@ TABLE: dict[str, Caveat] = {
         Caveat(
             "counters_disagree",
             "FLOP counters disagree",
-            f"The formula and torch's counter differ by more than {DISAGREEMENT:.0%}.",
-            "Read the detail: for a layer from outside the formula is unknown, else it is a defect worth a report.",
+            f"torch's counter differs by more than {DISAGREEMENT:.1%} from the formula, or from fvcore.",
+            "Read the detail, which names the operators: for a layer of this package it is a defect worth a report.",
         ),
         Caveat(
             "counter_incomplete",
             "FLOP counter incomplete",
-            "fvcore met operations that it cannot count, so its figure is left out.",
-            "Use the formula or torch's counter.",
+            "torch's counter or fvcore met operations that it cannot count, so its figure is left out.",
+            "Use the formula or the other counter; the detail names the operations.",
         ),
         Caveat(
             "routing_differs",
@@ -275,14 +278,13 @@ def of_repeats(half_width: float | None, replicates: int) -> list[Flag]:
     return []
 
 
-def of_counts(formula: float | None, counted: float | None) -> list[Flag]:
-    """Returns whether two counts of the same FLOPs disagree."""
-    if not formula or counted is None or abs(counted / formula - 1) <= DISAGREEMENT:
-        return []
-    return [Flag("counters_disagree", f"torch counts {counted / formula:.2f} times the formula")]
-
-
 def of_ceilings(shares: Mapping[str, float]) -> list[Flag]:
     """Returns whether a rate is more than its device can do; shares by the name of the ceiling."""
     above = [f"{share:.0%} of {name}" for name, share in shares.items() if share > TOLERATED]
     return [Flag("suspect", ", ".join(above))] if above else []
+
+
+def of_counts(formula: float | None, torch: Count, fvcore: Count) -> list[Flag]:
+    """Returns whether counts of the same FLOPs disagree, and in which operators."""
+    found = reconcile(formula, torch, fvcore, tolerance=DISAGREEMENT)
+    return [Flag("counters_disagree", found.words)] if found.differences else []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench import caveats, metrics
 from bench.axes import AXES
+from bench.counts import COUNTERS, count_of
 from bench.metrics import roofline
 from bench.records import INSPECTION, Case, Flag, Outcome, Planned, Run, Status
 from bench.stats import Interval, geometric_interval
@@ -145,9 +146,10 @@ def _case(case: Case, outcomes: Sequence[Outcome], machine: Environment, measure
     if latency := figures.get("latency"):
         flags += caveats.of_repeats(latency.interval.half_width, latency.interval.replicates)
         flags += roofline.judge(case, latency.value, ceilings, machine)
-    expected, counted = figures.get("flops_executed"), figures.get("flops_torch")
-    if expected and counted:
-        flags += caveats.of_counts(expected.value, counted.value)
+    expected = figures.get("flops_executed")
+    for outcome in outcomes:
+        counted = (count_of(outcome, counter) for counter in COUNTERS)
+        flags += caveats.of_counts(None if expected is None else expected.value, *counted)
     bad = next((o for o in outcomes if o.status is not Status.OK), None)
     status = bad.status if bad else Status.OK if outcomes else None
     detail = bad.detail if bad else ""

@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bench.records import INSPECTION, Flag, Observation, Status
-from bench.worker import accuracy, energy, facts, flops, headroom, launch, memory, routing, timing
-from bench.worker.subject import Subject, UnsupportedError, build
+from bench.worker import accuracy, energy, facts, flops, headroom, launch, memory, routing, saved, timing
+from bench.worker.subject import UnsupportedError, build
 
 if TYPE_CHECKING:
     from bench.records import Task
     from bench.worker.finding import Finding
 
-INSPECT = (launch.observe, memory.observe, routing.observe, flops.observe, accuracy.observe, energy.observe)
+INSPECT = (
+    launch.observe,
+    memory.observe,
+    saved.observe,
+    routing.observe,
+    flops.observe,
+    accuracy.observe,
+    energy.observe,
+)
 """What the first process of a case looks at, each in its own pass: memory on a fresh heap; energy last, it heats."""
 
 
@@ -85,19 +93,13 @@ def measure(task: Task) -> dict[str, Any]:
         observations += finding.observations
         flags += finding.flags
         found |= finding.facts
-        _forget(subject)
+        memory.forget(subject)
     return {
         "status": Status.OK,
         "flags": [{"code": flag.code, "detail": flag.detail} for flag in flags],
         "observations": [{"metric": o.metric, "unit": o.unit, "samples": list(o.samples)} for o in observations],
         "facts": found | facts.arithmetic(subject),
     }
-
-
-def _forget(subject: Subject) -> None:
-    """Gives cached device memory back, so that no pass sees what another one left."""
-    if subject.device.type == "cuda":
-        torch.cuda.empty_cache()
 
 
 def _first_line(error: BaseException) -> str:

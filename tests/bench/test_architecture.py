@@ -11,7 +11,19 @@ ROOT = Path(__file__).parents[2]
 
 LEVELS = [
     {"errors", "units", "stats", "environment", "gpus", "energy", "measurable", "peaks", "interrupts"},
-    {"axes", "expression", "records", "costs", "grid", "inputs", "images", "conditions", "readings", "watch"},
+    {
+        "axes",
+        "expression",
+        "records",
+        "costs",
+        "counts",
+        "grid",
+        "inputs",
+        "images",
+        "conditions",
+        "readings",
+        "watch",
+    },
     {"layers", "schema", "rows", "store", "caveats"},
     {"estimates", "plan", "metrics", "monotonic"},
     {"results", "table", "worker"},
