@@ -65,9 +65,14 @@ def test_names_are_unique_and_in_the_order_of_the_report() -> None:
         "peak_memory",
         "activation_memory",
         "parameter_memory",
+        "optimizer_memory",
+        "saved_memory",
+        "reserved_memory",
+        "fragmentation",
         "parameters",
         "flops",
         "flops_executed",
+        "useful_share",
         "flops_torch",
         "flops_fvcore",
         "flops_per_s",
@@ -147,15 +152,24 @@ def test_executed_work_includes_what_the_backend_adds() -> None:
     assert derived("flops_executed", indexed) == (router + 9 * row,)  # three places of each of three experts
     einsum = indexed.with_axes(backend="einsum")
     assert derived("flops_executed", einsum) == (router + 9 * row + 2 * (2 * 6 * 9 * 5),)
+    assert derived("useful_share", indexed) == ((router + 6 * row) / (router + 9 * row),)
+    assert derived("useful_share", DENSE) == (1.0,)
+
+
+def test_work_that_is_done_once_and_asked_for_twice_has_no_useful_share() -> None:
+    peer = single("peer", {"num_experts": 9, "top_k": 4, "d_ff": 16, "seq_len": 6, "d_model": 8, "backend": "einsum"})
+    assert derived("flops", peer) > derived("flops_executed", peer)
+    assert derived("useful_share", peer) == ()
 
 
 def test_work_that_depends_on_the_tokens_is_unknown_and_so_has_no_sample() -> None:
     case = single("token_choice", {"num_experts": 4, "backend": "grouped", "capacity_factor": 1.0})
     assert derived("flops_executed", case) == ()
+    assert derived("useful_share", case) == ()
     assert len(derived("flops", case)) == 1
 
 
-@pytest.mark.parametrize("name", ["flops", "flops_executed", "flops_per_s", "arithmetic_intensity"])
+@pytest.mark.parametrize("name", ["flops", "flops_executed", "useful_share", "flops_per_s", "arithmetic_intensity"])
 def test_a_layer_from_outside_has_no_formula_and_so_no_sample(name: str) -> None:
     assert derived(name, OUTSIDE, TIMES) == ()
 
@@ -195,6 +209,7 @@ def test_observed_figures_are_not_derived() -> None:
         "relative_latency",
         "flops",
         "flops_executed",
+        "useful_share",
         "flops_per_s",
         "arithmetic_intensity",
         *(metric.name for metric in roofline.FAMILY),
