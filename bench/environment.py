@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 Fact = str | int | float | None
 
@@ -58,9 +58,6 @@ def comparable_facts(root: Path = ROOT) -> dict[str, Fact]:
 def informational_facts(root: Path = ROOT) -> dict[str, Fact]:
     """Readings of the moment and names, for the reader of a report: never compared. Base units; None is unknown."""
     memory = parse_meminfo(read(root, "proc/meminfo"))
-    load = read(root, "proc/loadavg").split()
-    clock = re.search(r"^cpu MHz\s*:\s*([\d.]+)", read(root, "proc/cpuinfo"), re.MULTILINE)
-    scaling = read(root, f"{CPU_FOLDER}/cpu0/cpufreq/scaling_cur_freq")
     states = batteries(root)
     return {
         "host": platform.node() or None,
@@ -68,9 +65,9 @@ def informational_facts(root: Path = ROOT) -> dict[str, Fact]:
         "kernel": platform.release() or None,
         "virtual_machine": virtual_machine(root),
         "container": _container(root),
-        "load_average": float(load[0]) if load else None,
-        "cpu_hz": float(scaling) * 1e3 if scaling.isdigit() else float(clock[1]) * 1e6 if clock else None,
-        "cpu_governor": read(root, f"{CPU_FOLDER}/cpu0/cpufreq/scaling_governor") or None,
+        "load_average": load_average(root),
+        "cpu_hz": cpu_hz(root),
+        "cpu_governor": governor(root),
         "cpu_turbo": turbo(root),
         "battery": states[0] if states else None,
         "memory_total_bytes": memory.get("MemTotal"),
@@ -172,17 +169,22 @@ def cgroup_limits(root: Path = ROOT) -> tuple[float | None, int | None]:
     """(cores, bytes) to which control groups, version 1 or 2, limit this process: the tightest on the way up."""
     quotas: list[float | None] = []
     sizes: list[int] = []
+    for folder in cgroup_folders(root):
+        quotas.append(parse_cpu_quota(*[*read(root, f"{folder}/cpu.max").split(), "", ""][:2]))
+        version_1 = (read(root, f"{folder}/cpu.cfs_{name}_us") for name in ("quota", "period"))
+        quotas.append(parse_cpu_quota(*version_1))
+        limits = (read(root, f"{folder}/{name}") for name in ("memory.max", "memory.limit_in_bytes"))
+        sizes += [int(limit) for limit in limits if limit.isdigit() and int(limit) < _NO_LIMIT]
+    return min((quota for quota in quotas if quota is not None), default=None), min(sizes, default=None)
+
+
+def cgroup_folders(root: Path = ROOT) -> Iterator[str]:
+    """The folders of this process' control groups, each with those above it; not all of them need be there."""
     for controllers, path in parse_cgroup(read(root, "proc/self/cgroup")):
         mounts = ("", "unified") if not controllers else (controllers, *controllers.split(","))
         parts = PurePosixPath(path.lstrip("/"))
         # in a container the path may be the host's: folders that are not there are passed over, the mount's top counts
-        for folder in (f"sys/fs/cgroup/{mount}/{part}" for mount in mounts for part in (parts, *parts.parents)):
-            quotas.append(parse_cpu_quota(*[*read(root, f"{folder}/cpu.max").split(), "", ""][:2]))
-            version_1 = (read(root, f"{folder}/cpu.cfs_{name}_us") for name in ("quota", "period"))
-            quotas.append(parse_cpu_quota(*version_1))
-            limits = (read(root, f"{folder}/{name}") for name in ("memory.max", "memory.limit_in_bytes"))
-            sizes += [int(limit) for limit in limits if limit.isdigit() and int(limit) < _NO_LIMIT]
-    return min((quota for quota in quotas if quota is not None), default=None), min(sizes, default=None)
+        yield from (f"sys/fs/cgroup/{mount}/{part}" for mount in mounts for part in (parts, *parts.parents))
 
 
 def read(root: Path, path: str) -> str:
@@ -196,6 +198,26 @@ def read(root: Path, path: str) -> str:
 def usable_cores() -> int | None:
     """How many logical cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def load_average(root: Path) -> float | None:
+    """How many threads wanted to run, on average over the last minute."""
+    average = re.match(r"[\d.]+\b", read(root, "proc/loadavg"))
+    return float(average[0]) if average else None
+
+
+def cpu_hz(root: Path) -> float | None:
+    """The clock of the first core at this moment."""
+    scaling = read(root, f"{CPU_FOLDER}/cpu0/cpufreq/scaling_cur_freq")
+    if scaling.isdigit():
+        return float(scaling) * 1e3
+    clock = re.search(r"^cpu MHz\s*:\s*([\d.]+)", read(root, "proc/cpuinfo"), re.MULTILINE)
+    return float(clock[1]) * 1e6 if clock else None
+
+
+def governor(root: Path) -> str | None:
+    """Who decides the clock of the first core, by the kernel's name for it."""
+    return read(root, f"{CPU_FOLDER}/cpu0/cpufreq/scaling_governor") or None
 
 
 def swap_used(memory: Mapping[str, int]) -> int | None:

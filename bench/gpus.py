@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 # CUDA C++ Programming Guide, throughput of arithmetic instructions: 32-bit floating-point lanes of one SM
 _LANES_64, _LANES_128 = ("6.0", "7.0", "7.2", "7.5", "8.0"), ("6.1", "6.2", "8.6", "8.7", "8.9")
-_NVML_CLOCK_SM = 1
+CLOCK_SM, CLOCK_MEMORY = 1, 2
+"""NVML's numbers of the clocks of the multiprocessors and of the memory (nvmlClockType_t)."""
+_PROCESSES = ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses")
+_REASONS = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")  # new name, old name
 
 
 class Nvml(Protocol):
@@ -30,7 +33,8 @@ class Nvml(Protocol):
 class Gpu:
     """One GPU as NVML describes it, in base units; None is what this device or driver does not tell.
 
-    `other_processes` are the ids of processes on it other than this one, as the driver's host numbers them.
+    `clock_reasons` is whether it says why its clocks are lower than they could be. `other_processes` are the ids of
+    processes on it other than this one, as the driver's host numbers them.
     """
 
     index: int
@@ -43,6 +47,7 @@ class Gpu:
     max_clock_hz: float | None = None
     power_limit_w: float | None = None
     energy_counter: bool = False
+    clock_reasons: bool = False
     mig_enabled: bool | None = None
     other_processes: tuple[int, ...] | None = None
 
@@ -59,22 +64,22 @@ class Gpu:
 
 def gpus(nvml: Nvml | None = None) -> list[Gpu]:
     """The GPUs of this machine; empty where there is none or NVML is missing, and `nvml_status` says why."""
-    with _session(nvml) as (library, _):
+    with session(nvml) as (library, _):
         if library is None:
             return []
-        return [_gpu(library, index) for index in range(_ask(library, "nvmlDeviceGetCount") or 0)]
+        return [_gpu(library, index) for index in range(ask(library, "nvmlDeviceGetCount") or 0)]
 
 
 def nvml_status(nvml: Nvml | None = None) -> str:
     """The word "ok", or why no GPU can be read."""
-    with _session(nvml) as (library, reason):
+    with session(nvml) as (library, reason):
         if library is None:
             return reason
-        return "ok" if _ask(library, "nvmlDeviceGetCount") else "the NVIDIA driver sees no GPU"
+        return "ok" if ask(library, "nvmlDeviceGetCount") else "the NVIDIA driver sees no GPU"
 
 
 @contextmanager
-def _session(nvml: Nvml | None) -> Iterator[tuple[Nvml | None, str]]:
+def session(nvml: Nvml | None) -> Iterator[tuple[Nvml | None, str]]:
     """NVML between its init and shutdown, or None and the reason."""
     if nvml is None:
         try:
@@ -91,10 +96,10 @@ def _session(nvml: Nvml | None) -> Iterator[tuple[Nvml | None, str]]:
     try:
         yield nvml, ""
     finally:
-        _ask(nvml, "nvmlShutdown")
+        ask(nvml, "nvmlShutdown")
 
 
-def _ask(nvml: Nvml, function: str, *arguments: object) -> Any:  # noqa: ANN401 - NVML answers with many types
+def ask(nvml: Nvml, function: str, *arguments: object) -> Any:  # noqa: ANN401 - NVML answers with many types
     """NVML's answer, or None where this device, driver or binding does not know the question."""
     try:
         answer = getattr(nvml, function)(*arguments)
@@ -103,33 +108,72 @@ def _ask(nvml: Nvml, function: str, *arguments: object) -> Any:  # noqa: ANN401 
     return answer.decode() if isinstance(answer, bytes) else answer
 
 
+def find(nvml: Nvml, uuid: str) -> tuple[Any, Any] | None:
+    """Handles of the device with that UUID and of the MIG slice on it, twice the same without slices; None: not there.
+
+    An index would not do: CUDA_VISIBLE_DEVICES numbers devices anew. The UUID may come without NVML's prefix, as CUDA
+    gives it.
+    """
+    for kind in ("GPU", "MIG"):
+        slice_or_device = ask(nvml, "nvmlDeviceGetHandleByUUID", uuid if uuid.startswith(kind) else f"{kind}-{uuid}")
+        if slice_or_device is not None:
+            parent = ask(nvml, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle", slice_or_device)
+            return (slice_or_device if parent is None else parent), slice_or_device
+    return None
+
+
+def processes(nvml: Nvml, handle: object) -> frozenset[int] | None:
+    """Ids of the processes on a device or slice, as the driver's host numbers them; None where it does not tell."""
+    lists = [found for function in _PROCESSES if (found := ask(nvml, function, handle)) is not None]
+    return frozenset(process.pid for found in lists for process in found) if lists else None
+
+
+def holders(nvml: Nvml | None = None) -> frozenset[int] | None:
+    """Ids of the processes on any GPU of this machine; None where none can be asked."""
+    with session(nvml) as (library, _):
+        if library is None:
+            return None
+        handles = [
+            handle
+            for index in range(ask(library, "nvmlDeviceGetCount") or 0)
+            if (handle := ask(library, "nvmlDeviceGetHandleByIndex", index)) is not None
+        ]
+        found = [pids for handle in handles if (pids := processes(library, handle)) is not None]
+        return frozenset().union(*found) if found else None
+
+
+def clock_reasons(nvml: Nvml, handle: object) -> int | None:
+    """The bits of why the clocks are not higher (nvmlClocksEventReasons), None where the device does not tell."""
+    answers = (ask(nvml, function, handle) for function in _REASONS)
+    return next((bits for bits in answers if bits is not None), None)
+
+
 def _gpu(nvml: Nvml, index: int) -> Gpu:
-    handle = _ask(nvml, "nvmlDeviceGetHandleByIndex", index)
+    handle = ask(nvml, "nvmlDeviceGetHandleByIndex", index)
     if handle is None:
         return Gpu(index)
-    memory = _ask(nvml, "nvmlDeviceGetMemoryInfo", handle)
-    version = _ask(nvml, "nvmlDeviceGetCudaComputeCapability", handle)
+    memory = ask(nvml, "nvmlDeviceGetMemoryInfo", handle)
+    version = ask(nvml, "nvmlDeviceGetCudaComputeCapability", handle)
     capability = None if version is None else ".".join(str(part) for part in version)
-    clock = _ask(nvml, "nvmlDeviceGetClockInfo", handle, _NVML_CLOCK_SM)
-    max_clock = _ask(nvml, "nvmlDeviceGetMaxClockInfo", handle, _NVML_CLOCK_SM)
-    milliwatts = _ask(nvml, "nvmlDeviceGetEnforcedPowerLimit", handle)
-    mig = _ask(nvml, "nvmlDeviceGetMigMode", handle)
-    kinds = ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses")
-    lists = [found for kind in kinds if (found := _ask(nvml, kind, handle)) is not None]
-    others = {process.pid for found in lists for process in found} - {os.getpid()}
+    clock = ask(nvml, "nvmlDeviceGetClockInfo", handle, CLOCK_SM)
+    max_clock = ask(nvml, "nvmlDeviceGetMaxClockInfo", handle, CLOCK_SM)
+    milliwatts = ask(nvml, "nvmlDeviceGetEnforcedPowerLimit", handle)
+    mig = ask(nvml, "nvmlDeviceGetMigMode", handle)
+    pids = processes(nvml, handle)
     return Gpu(
         index,
-        name=_ask(nvml, "nvmlDeviceGetName", handle),
+        name=ask(nvml, "nvmlDeviceGetName", handle),
         memory_bytes=None if memory is None else int(memory.total),
-        driver=_ask(nvml, "nvmlSystemGetDriverVersion"),
+        driver=ask(nvml, "nvmlSystemGetDriverVersion"),
         compute_capability=capability,
-        sm_count=sm_count(_ask(nvml, "nvmlDeviceGetNumGpuCores", handle), capability),
+        sm_count=sm_count(ask(nvml, "nvmlDeviceGetNumGpuCores", handle), capability),
         clock_hz=None if clock is None else clock * 1e6,
         max_clock_hz=None if max_clock is None else max_clock * 1e6,
         power_limit_w=None if milliwatts is None else milliwatts / 1e3,
-        energy_counter=_ask(nvml, "nvmlDeviceGetTotalEnergyConsumption", handle) is not None,
+        energy_counter=ask(nvml, "nvmlDeviceGetTotalEnergyConsumption", handle) is not None,
         mig_enabled=None if mig is None else bool(mig[0]),
-        other_processes=tuple(sorted(others)) if lists else None,
+        clock_reasons=clock_reasons(nvml, handle) is not None,
+        other_processes=None if pids is None else tuple(sorted(pids - {os.getpid()})),
     )
 
 

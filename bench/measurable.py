@@ -6,12 +6,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.energy import POWERCAP, cpu_counter
 from bench.environment import (
-    CPU_FOLDER,
     ROOT,
     TURBO_SWITCHES,
     batteries,
     cgroup_limits,
+    governor,
     huge_pages,
     parse_meminfo,
     read,
@@ -47,9 +48,10 @@ def measurable(root: Path = ROOT, nvml: Nvml | None = None) -> list[Finding]:
     """
     on_files = (
         _governor, _turbo_switch, _quota, _load, _swap, _battery, _huge_page_mode, _memory_reading, _memory_peak_reset,
+        _cpu_energy,
     )  # fmt: skip
     found = gpus(nvml)
-    on_gpus = (_gpu_present(found, nvml), _gpu_energy(found), _gpu_processes(found))
+    on_gpus = (_gpu_present(found, nvml), _gpu_energy(found), _gpu_clock_reasons(found), _gpu_processes(found))
     return [*(finding(root) for finding in on_files), *on_gpus]
 
 
@@ -62,12 +64,12 @@ def _bad(name: str, detail: str, hint: str) -> Finding:
 
 
 def _governor(root: Path) -> Finding:
-    governor = read(root, f"{CPU_FOLDER}/cpu0/cpufreq/scaling_governor")
-    if governor == "performance":
+    found = governor(root)
+    if found == "performance":
         return _good("cpu_governor", "governor performance")
-    if governor:
+    if found is not None:
         hint = "the clock follows the load: sudo cpupower frequency-set --governor performance"
-        return _bad("cpu_governor", f"governor {governor}", hint)
+        return _bad("cpu_governor", f"governor {found}", hint)
     why = "a virtual machine hides it" if virtual_machine(root) else "the kernel shows no cpufreq"
     hint = "the clock may change unseen: take more repeats"
     return _bad("cpu_governor", f"cannot be read: {why}", hint)
@@ -153,6 +155,16 @@ def _memory_peak_reset(root: Path) -> Finding:
     return _good("memory_peak_reset", "the peak of resident memory can be reset")
 
 
+def _cpu_energy(root: Path) -> Finding:
+    if cpu_counter(root) is not None:
+        return _good("cpu_energy", "energy counter of the processor packages readable")
+    if (root / POWERCAP).is_dir() and any((root / POWERCAP).glob("intel-rapl:*")):
+        hint = f"energy metrics on cpu stay empty: only root may read it; sudo chmod a+r /{POWERCAP}/*/energy_uj"
+        return _bad("cpu_energy", f"/{POWERCAP} may not be read", hint)
+    why = "a virtual machine hides it" if virtual_machine(root) else f"no processor package in /{POWERCAP}"
+    return _bad("cpu_energy", f"no energy counter: {why}", "energy metrics on cpu stay empty")
+
+
 def _gpu_present(found: Sequence[Gpu], nvml: Nvml | None) -> Finding:
     if found:
         return _good("gpu", ", ".join(f"{gpu.index}: {gpu.name or 'unreadable'}" for gpu in found))
@@ -162,14 +174,21 @@ def _gpu_present(found: Sequence[Gpu], nvml: Nvml | None) -> Finding:
 
 def _gpu_energy(found: Sequence[Gpu]) -> Finding:
     if not found:
-        return _bad("gpu_energy", "no GPU, no energy counter", "energy metrics stay empty")
+        return _bad("gpu_energy", "no GPU, no energy counter", "energy metrics on cuda stay empty")
     if sliced := [gpu.index for gpu in found if gpu.mig_enabled]:
         hint = "the counter is of the whole device, not of one slice: do not read it as this process' energy"
         return _bad("gpu_energy", f"GPU {_list(sliced)} is cut into MIG slices", hint)
     if silent := [gpu.index for gpu in found if not gpu.energy_counter]:
-        hint = "energy metrics stay empty: the counter needs Volta or later, and a hypervisor may hide it"
+        hint = "energy metrics on cuda stay empty: the counter needs Volta or later, and a hypervisor may hide it"
         return _bad("gpu_energy", f"GPU {_list(silent)} shows no energy counter", hint)
     return _good("gpu_energy", "energy counter readable")
+
+
+def _gpu_clock_reasons(found: Sequence[Gpu]) -> Finding:
+    if silent := [gpu.index for gpu in found if not gpu.clock_reasons]:
+        hint = "a GPU that slows down from heat or power limits goes unseen: watch its clock with nvidia-smi dmon"
+        return _bad("gpu_clock_reasons", f"GPU {_list(silent)} does not say why its clocks are low", hint)
+    return _good("gpu_clock_reasons", "throttling can be seen" if found else "no GPU to throttle")
 
 
 def _gpu_processes(found: Sequence[Gpu]) -> Finding:

@@ -10,8 +10,8 @@ import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from bench import estimates, inputs, layers
 from bench import grid as grids
-from bench import inputs, layers
 from bench.axes import AXES, AxisValue, label, show_value
 from bench.errors import InputError, unknown
 from bench.records import INSPECTION, Case, Planned, Task
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from bench.grid import Grid, GridValue, Sweep
     from bench.layers import Layer
     from bench.records import Settings
-
-SECONDS_BESIDE_TIMING = 0.7
-"""What a process costs beside its timed samples (start, weights, tokens, warm-up); only for the estimate shown."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +58,6 @@ class Plan:
             random.Random(f"{seed}/{repeat}").shuffle(order)  # noqa: S311  (an order, not a secret)
             yield repeat, order
 
-    def estimated_seconds(self, repeats: int, max_seconds: float) -> float:
-        """Returns about how long the run will take at most, inspection included."""
-        return len(self.runnable) * (repeats + 1) * (max_seconds + SECONDS_BESIDE_TIMING)
-
 
 def task(case: Case, repeat: int, settings: Settings) -> Task:
     """Returns what a worker must know to measure one repeat of a case."""
@@ -78,8 +71,9 @@ def make(
     overrides: Mapping[str, tuple[GridValue, ...]] | None = None,
     extra_layers: Sequence[tuple[str, Layer]] = (),
     devices: Sequence[str] = ("cpu",),
+    memory: Mapping[str, int] | None = None,
 ) -> Plan:
-    """Returns the plan of a grid on a machine that has these devices.
+    """Returns the plan of a grid on a machine that has these devices, with so many bytes of memory each.
 
     `overrides` replace axes of every sweep whose layer takes them; `extra_layers` are layers from outside, each
     measured beside the layer that it resembles (pairs of that layer's name and the layer).
@@ -104,7 +98,7 @@ def make(
                     used.append(row)
                     narrowed = _for_layer(sweep, grid, row, overrides, remarks)
                     for point in grids.expand(narrowed) if narrowed else ():
-                        planned = _planned(row, point, devices, sweep.where)
+                        planned = _planned(row, point, devices, memory or {}, sweep.where)
                         found.setdefault(planned.case.id, planned)
     _check_used(grid, wanted_layers, used, overrides)
     _check_extra(grid, extra_layers)
@@ -217,7 +211,9 @@ def _refuse_foreign_axes(sweep: Sweep, named: Sequence[tuple[Layer, Sequence[Lay
             raise InputError(f"{sweep.where}: exclude: the axis {name} is taken by no layer of this sweep ({own})")
 
 
-def _planned(layer: Layer, point: Mapping[str, AxisValue], devices: Sequence[str], where: str) -> Planned:
+def _planned(
+    layer: Layer, point: Mapping[str, AxisValue], devices: Sequence[str], memory: Mapping[str, int], where: str
+) -> Planned:
     """Returns the case of a point with its device decided, and why it cannot be measured if so."""
     axes = dict(point)
     if axes["device"] == "auto":
@@ -227,12 +223,26 @@ def _planned(layer: Layer, point: Mapping[str, AxisValue], devices: Sequence[str
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None
     axes["input"] = kind if exponent is None else f"{kind}:{show_value(exponent)}"
+    if axes["mode"] == "train_step" and axes["optimizer"] is None:
+        axes["optimizer"] = "adamw"
     case = Case(axes)
     if axes["device"] not in devices:
         return Planned(case, f"this machine has no device {axes['device']}")
+    reason = _meaningless(axes) or layer.impossible(axes) or layer.missing or estimates.too_large(axes, memory)
+    return Planned(case, reason)
+
+
+def _meaningless(axes: Mapping[str, AxisValue]) -> str | None:
+    """Returns why the common axes of a case do not go together, or None."""
     if axes["device"] == "cuda" and axes["threads"] is not None:
-        return Planned(case, "threads counts CPU threads and means nothing on cuda")
-    return Planned(case, layer.impossible(axes) or layer.missing)
+        return "threads counts CPU threads and means nothing on cuda"
+    if axes["optimizer"] is not None and axes["mode"] != "train_step":
+        return f"optimizer={axes['optimizer']} means nothing in mode={axes['mode']}, only in train_step"
+    if axes["launch"] == "graph" and axes["device"] != "cuda":
+        return f"launch=graph replays CUDA graphs and means nothing on {axes['device']}"
+    if axes["launch"] == "compile" and axes.get("backend") == "compile":
+        return "backend=compile is compiled already: launch=compile would measure the same twice"
+    return None
 
 
 def _check_used(

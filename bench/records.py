@@ -7,12 +7,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from statistics import median
 from typing import Any
 
 from bench.axes import AXES, AxisValue
 
 SCHEMA = {
     1: "November 2026: runs, plans, cases, outcomes, observations (samples as JSON), baselines",
+    2: "November 2026: ceilings measured by `calibrate`, per machine; runs count upwards, so that no clock orders them",
 }
 """Every version of the stored form, with what it brought."""
 
@@ -117,6 +119,26 @@ class Environment:
         """Twelve hexadecimal digits over the comparable facts."""
         text = json.dumps(dict(self.comparable), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The best that a device was measured to do: samples of the way that was fastest by its median, and which it was.
+
+    `what` is a number format (FLOP/s of its products), `bandwidth` (B/s of memory, bytes read and written) or `cache`
+    (B, the size of the caches closest to memory).
+    """
+
+    device: str
+    what: str
+    unit: str
+    samples: tuple[float, ...]
+    detail: str = ""
+
+    @property
+    def value(self) -> float:
+        """The median of the samples."""
+        return median(self.samples)
 
 
 @dataclass(frozen=True)

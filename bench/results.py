@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
 from bench import caveats, metrics, units
 from bench.axes import AXES
+from bench.counts import COUNTERS, count_of
+from bench.metrics import roofline
 from bench.records import INSPECTION, Case, Flag, Outcome, Planned, Run, Status
 from bench.stats import Interval, between_spread, geometric_interval, within_spread
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bench.axes import AxisValue
+    from bench.records import Ceiling, Environment
     from bench.store import Store
 
 
@@ -42,7 +45,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """Everything known of one case of a run; `status` is None where nothing was measured yet."""
+    """Everything known of one case of a run; `status` is None where nothing was measured yet.
+
+    `ceilings` are those of its machine, as `bench.metrics.roofline` names them.
+    """
 
     case: Case
     status: Status | None
@@ -50,6 +56,7 @@ class CaseResult:
     flags: tuple[Flag, ...]
     figures: Mapping[str, Figure]
     outcomes: tuple[Outcome, ...]
+    ceilings: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def disturbed(self) -> set[int]:
@@ -79,21 +86,27 @@ class RunResults:
 
 
 def load(store: Store, run: Run) -> RunResults:
-    """Returns the results of a stored run."""
-    return of_outcomes(run, store.plan(run.id), store.outcomes(run.id))
+    """Returns the results of a stored run, held against what its machine was calibrated to, whenever that was."""
+    measured = store.ceilings(run.environment.fingerprint)
+    return of_outcomes(run, store.plan(run.id), store.outcomes(run.id), measured)
 
 
-def of_outcomes(run: Run, plan: Sequence[Planned], outcomes: Sequence[Outcome]) -> RunResults:
-    """Returns the results that a plan's outcomes amount to."""
+def of_outcomes(
+    run: Run, plan: Sequence[Planned], outcomes: Sequence[Outcome], measured: Sequence[Ceiling] = ()
+) -> RunResults:
+    """Returns the results that a plan's outcomes amount to, on a machine with these measured ceilings."""
     by_case: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         by_case.setdefault(outcome.case_id, []).append(outcome)
-    return RunResults(run, tuple(_case(planned.case, by_case.get(planned.case.id, [])) for planned in plan))
+    machine = run.environment
+    return RunResults(run, tuple(_case(p.case, by_case.get(p.case.id, []), machine, measured) for p in plan))
 
 
-def samples(case: Case, outcome: Outcome) -> Iterator[tuple[str, str, tuple[float, ...]]]:
+def samples(
+    case: Case, outcome: Outcome, ceilings: Mapping[str, tuple[float, ...]]
+) -> Iterator[tuple[str, str, tuple[float, ...]]]:
     """Yields metric, unit and samples of one process: observed ones, then those that follow from them."""
-    observed = {o.metric: o.samples for o in outcome.observations}
+    observed = {o.metric: o.samples for o in outcome.observations} | dict(ceilings)
     for observation in outcome.observations:
         yield observation.metric, observation.unit, observation.samples
     if outcome.status is not Status.OK:
@@ -128,14 +141,15 @@ def order_axes(names: Sequence[str]) -> list[str]:
     return sorted(names, key=lambda name: (rank.get(name, len(rank)), name))
 
 
-def _case(case: Case, outcomes: Sequence[Outcome]) -> CaseResult:
+def _case(case: Case, outcomes: Sequence[Outcome], machine: Environment, measured: Sequence[Ceiling]) -> CaseResult:
     """Returns the result of one case."""
+    ceilings = roofline.known(case, machine, measured)
     medians: dict[str, dict[int, float]] = {}
     unit_of: dict[str, str] = {}
     taken: dict[str, list[tuple[float, ...]]] = {}
     flags = [flag for outcome in outcomes for flag in outcome.flags]
     for outcome in outcomes:
-        for metric, unit, values in samples(case, outcome):
+        for metric, unit, values in samples(case, outcome, ceilings):
             medians.setdefault(metric, {})[outcome.repeat] = median(values)
             unit_of[metric] = unit
             taken.setdefault(metric, []).append(values)
@@ -155,13 +169,15 @@ def _case(case: Case, outcomes: Sequence[Outcome]) -> CaseResult:
     if latency := figures.get("latency"):
         flags += caveats.of_repeats(latency.interval.half_width, latency.interval.replicates)
         flags += _marked(outcomes)
-    expected, counted = figures.get("flops_executed"), figures.get("flops_torch")
-    if expected and counted:
-        flags += caveats.of_counts(expected.value, counted.value)
+        flags += roofline.judge(case, latency.value, ceilings, machine)
+    expected = figures.get("flops_executed")
+    for outcome in outcomes:
+        counted = (count_of(outcome, counter) for counter in COUNTERS)
+        flags += caveats.of_counts(None if expected is None else expected.value, *counted)
     bad = next((o for o in outcomes if o.status is not Status.OK), None)
     status = bad.status if bad else Status.OK if outcomes else None
     detail = bad.detail if bad else ""
-    return CaseResult(case, status, detail, _merge(flags), figures, tuple(outcomes))
+    return CaseResult(case, status, detail, _merge(flags), figures, tuple(outcomes), ceilings)
 
 
 def _marked(outcomes: Sequence[Outcome]) -> list[Flag]:

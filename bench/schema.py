@@ -1,16 +1,20 @@
-"""The tables of the store, and what is checked before a database is taken for one of ours."""
+"""The tables of the store, what is checked before a database is taken for ours, and how older forms are migrated."""
 
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sql
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from bench.errors import StoreError
-from bench.records import SCHEMA_VERSION
+from bench.records import SCHEMA, SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DEFAULT = "softmoe-bench.db"
 APPLICATION = "softmoe-bench"
@@ -26,6 +30,7 @@ RUNS = sql.Table(
     "runs",
     METADATA,
     sql.Column("id", sql.String(12), primary_key=True),
+    sql.Column("position", sql.Integer, nullable=False, server_default="0"),
     sql.Column("name", sql.String(200), nullable=False, unique=True),
     sql.Column("grid", sql.Text, nullable=False),
     sql.Column("description", sql.Text, nullable=False),
@@ -83,12 +88,27 @@ BASELINES = sql.Table(
     sql.Column("run_id", sql.ForeignKey("runs.id"), nullable=False),
     sql.Column("saved", sql.Double, nullable=False),
 )
+CEILINGS = sql.Table(
+    "ceilings",
+    METADATA,
+    sql.Column("fingerprint", sql.String(12), primary_key=True),
+    sql.Column("device", sql.String(16), primary_key=True),
+    sql.Column("what", sql.String(16), primary_key=True),
+    sql.Column("unit", sql.String(16), nullable=False),
+    sql.Column("samples", sql.JSON, nullable=False),
+    sql.Column("detail", sql.Text, nullable=False),
+    sql.Column("comparable", sql.JSON, nullable=False),
+    sql.Column("measured", sql.Double, nullable=False),
+)
+FORM_1 = frozenset(METADATA.tables) - {"ceilings"}
+"""The tables that every store has, whatever its form."""
 
 
 def connect(where: str | None, *, create: bool, make: bool = True) -> tuple[sql.Engine, str]:
     """Returns a checked engine for a path or URL and how to name it to people; with `create` a missing store is made.
 
-    Without `make` an empty database is accepted and left empty.
+    A store of an older form is brought to today's. Without `make` nothing is written: an empty database is accepted and
+    left empty, an older store is accepted and left as it is.
 
     Raises:
         StoreError: it does not exist, cannot be reached, is not ours, or has a form that this version cannot read.
@@ -129,30 +149,90 @@ def _check_path(path: Path, *, create: bool) -> None:
 
 
 def _check_form(engine: sql.Engine, shown_as: str, *, create: bool, make: bool) -> None:
-    """Makes the tables of a new store, and refuses one of another program or another version."""
+    """Makes the tables of a new store, migrates an older one, and refuses one of another program or a newer one."""
     tables = set(sql.inspect(engine).get_table_names())
-    ours = set(METADATA.tables)
-    if not tables and create and not make:
-        return
-    if not tables and create:
-        with engine.begin() as connection:
-            METADATA.create_all(connection)
-            if not connection.execute(sql.select(META.c.key)).first():
-                facts = {"application": APPLICATION, "schema": str(SCHEMA_VERSION)}
-                connection.execute(META.insert(), [{"key": k, "value": v} for k, v in facts.items()])
-        return
-    if not tables:
+    if not tables and not create:
         raise StoreError(f"store {shown_as} is empty: make a run in it with `softmoe-bench run --store {shown_as}`")
-    if not ours <= tables:
+    if not tables:
+        if make:
+            with _alone(engine) as connection:
+                _make(connection)
+        return
+    if not tables >= FORM_1:
         raise StoreError(f"store {shown_as} belongs to another program (its tables: {', '.join(sorted(tables)[:5])})")
     with engine.connect() as connection:
         facts = {key: value for key, value in connection.execute(sql.select(META.c.key, META.c.value))}  # noqa: C416
     if facts.get("application") != APPLICATION:
         raise StoreError(f"store {shown_as} belongs to another program ({facts.get('application', 'unnamed')})")
     version = int(facts.get("schema", 0))
-    if version != SCHEMA_VERSION:
+    if version not in SCHEMA:
         newer = "use a newer softmoe-bench" if version > SCHEMA_VERSION else "this version has no way to read it"
         raise StoreError(f"store {shown_as} has form {version}, this program writes form {SCHEMA_VERSION}: {newer}")
+    if version < SCHEMA_VERSION and make:
+        try:
+            with _alone(engine) as connection:
+                _migrate(connection)
+        except SQLAlchemyError as error:
+            raise StoreError(
+                f"store {shown_as} has form {version} and must once be brought to form {SCHEMA_VERSION}, but it cannot"
+                f" be written: {reason(error)}; make it writable, or copy it and give the copy with --store"
+            ) from error
+
+
+@contextmanager
+def _alone(engine: sql.Engine) -> Iterator[sql.Connection]:
+    """Yields a connection whose changes, tables and columns included, are kept whole or not at all.
+
+    On SQLite nobody else writes meanwhile; its driver would begin no transaction for tables, so it is begun here.
+    """
+    if engine.dialect.name != "sqlite":
+        with engine.begin() as connection:
+            yield connection
+        return
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.exec_driver_sql("COMMIT")
+        except BaseException:
+            with suppress(SQLAlchemyError):  # SQLite itself goes back when its disk is full
+                connection.exec_driver_sql("ROLLBACK")
+            raise
+
+
+def _make(connection: sql.Connection) -> None:
+    """Makes the tables of a store, unless somebody else just has."""
+    METADATA.create_all(connection)
+    if not connection.execute(sql.select(META.c.key)).first():
+        facts = {"application": APPLICATION, "schema": str(SCHEMA_VERSION)}
+        connection.execute(META.insert(), [{"key": key, "value": value} for key, value in facts.items()])
+
+
+def _migrate(connection: sql.Connection) -> None:
+    """Brings a store to today's form, step by step, unless somebody else just has; its version is written last.
+
+    Each step may be done again, for databases that keep a new table or column whatever becomes of the transaction.
+    """
+    here = META.c.key == "schema"
+    version = int(connection.execute(sql.select(META.c.value).where(here).with_for_update()).scalar_one())
+    for form in range(version + 1, SCHEMA_VERSION + 1):
+        STEPS[form](connection)
+    if version < SCHEMA_VERSION:
+        connection.execute(META.update().where(here).values(value=str(SCHEMA_VERSION)))
+
+
+def _to_form_2(connection: sql.Connection) -> None:
+    """Adds the table of ceilings, and numbers the runs in the order that their clocks tell."""
+    CEILINGS.create(connection, checkfirst=True)
+    if "position" not in {column["name"] for column in sql.inspect(connection).get_columns("runs")}:
+        connection.execute(sql.text("ALTER TABLE runs ADD COLUMN position INTEGER DEFAULT 0 NOT NULL"))
+    ids = connection.execute(sql.select(RUNS.c.id).order_by(RUNS.c.started, RUNS.c.id)).scalars().all()
+    for position, id_ in enumerate(ids, 1):
+        connection.execute(RUNS.update().where(RUNS.c.id == id_).values(position=position))
+
+
+STEPS = {2: _to_form_2}
+"""What brings a store of the form before to each form."""
 
 
 def _enforce_foreign_keys(connection: Any, _record: object) -> None:  # noqa: ANN401  (a DB-API connection has no type)

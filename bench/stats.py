@@ -8,6 +8,7 @@ their errors multiply. Sources: T. Kalibera and R. Jones, "Rigorous benchmarking
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, median, quantiles, stdev, variance
@@ -20,6 +21,9 @@ CONFIDENCE = 0.95
 
 NORMAL_IQR = 2 * NormalDist().inv_cdf(0.75)
 """Interquartile range of a normal distribution over its standard deviation: 1.349."""
+
+MOST_CORRELATION = 0.95
+"""Above it neighbours are as good as one sample, and how many times worse cannot be told from a few dozen."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,68 @@ def relative_spread(samples: Sequence[float]) -> float | None:
         return None
     first, centre, third = quantiles(samples, n=4, method="inclusive")
     return (third - first) / centre if centre > 0 else None
+
+
+def serial_correlation(samples: Sequence[float]) -> float | None:
+    """Returns the correlation of each sample's rank with its successor's, None below eight samples or without spread.
+
+    Ranks, because single stops of the process would hide what the others have in common. It is 0 for independent
+    samples and near 1 where the level wanders slowly.
+    """
+    if len(samples) < 8:
+        return None
+    ranks = _ranks(samples)
+    centre = fmean(ranks)
+    total = math.fsum((rank - centre) ** 2 for rank in ranks)
+    if total == 0:
+        return None
+    return math.fsum((a - centre) * (b - centre) for a, b in itertools.pairwise(ranks)) / total
+
+
+def precision(samples: Sequence[float]) -> float | None:
+    """Returns half the relative width of the median's interval, widened where samples follow one another.
+
+    Correlated samples are worth fewer independent ones: by (1 - r) / (1 + r) for a process of the first order with the
+    correlation r of neighbours. Source: G. E. P. Box and G. M. Jenkins, "Time Series Analysis", section 2.1.
+    """
+    width, correlation = median_half_width(samples), serial_correlation(samples)
+    if width is None or correlation is None or correlation <= 0:
+        return width
+    kept = min(correlation, MOST_CORRELATION)
+    return width * math.sqrt((1 + kept) / (1 - kept))
+
+
+def drift(samples: Sequence[float]) -> float | None:
+    """Returns by which share the level moved from the first third of the samples to the last.
+
+    None where that is no more than chance would do to independent samples (Spearman's rank correlation with time at
+    1 %), and below twelve samples.
+    """
+    count = len(samples)
+    if count < 12:
+        return None
+    ranks = _ranks(samples)
+    centre = (count - 1) / 2
+    spread = math.sqrt(math.fsum((rank - centre) ** 2 for rank in ranks) * count * (count * count - 1) / 12)
+    if spread == 0:
+        return None
+    along = math.fsum((rank - centre) * (i - centre) for i, rank in enumerate(ranks)) / spread
+    if abs(along) * math.sqrt(count - 1) <= NormalDist().inv_cdf(0.995):
+        return None
+    third = count // 3
+    first, last = median(samples[:third]), median(samples[-third:])
+    return last / first - 1 if first > 0 else None
+
+
+def _ranks(samples: Sequence[float]) -> list[float]:
+    """Returns the place of each sample in ascending order, equal ones at the middle of theirs."""
+    order = sorted(range(len(samples)), key=samples.__getitem__)
+    ranks = [0.0] * len(samples)
+    for _, same in itertools.groupby(enumerate(order), key=lambda place: samples[place[1]]):
+        places = list(same)
+        for _, index in places:
+            ranks[index] = (places[0][0] + places[-1][0]) / 2
+    return ranks
 
 
 def _log_interval(logs: Sequence[float], confidence: float) -> Interval:

@@ -1,35 +1,28 @@
-"""Runs, outcomes, observations and baselines in SQL; one transaction per outcome with all its observations.
+"""Runs, outcomes, observations, baselines and ceilings in SQL; one transaction per outcome with all its observations.
 
 SQLAlchemy Core over a SQLite file by default; any other database that SQLAlchemy reaches is a URL.
 """
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sql
 from sqlalchemy.exc import SQLAlchemyError
 
+from bench import rows
 from bench.errors import InputError, StoreError
-from bench.records import (
-    Case,
-    Environment,
-    Flag,
-    Observation,
-    Outcome,
-    Planned,
-    Run,
-    Status,
-)
-from bench.schema import BASELINES, CASES, OBSERVATIONS, OUTCOMES, PLANS, RUNS, connect, reason
+from bench.records import Case, Flag, Observation, Outcome, Planned, Run, Status
+from bench.schema import BASELINES, CASES, CEILINGS, OBSERVATIONS, OUTCOMES, PLANS, RUNS, connect, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from bench.records import Ceiling, Environment
 
 
 @dataclass(frozen=True)
@@ -77,21 +70,7 @@ class Store:
             fresh = [{"id": p.case.id, "axes": dict(p.case)} for p in planned if p.case.id not in known]
             if fresh:
                 connection.execute(CASES.insert(), fresh)
-            connection.execute(
-                RUNS.insert().values(
-                    id=run.id,
-                    name=run.name,
-                    grid=run.grid,
-                    description=run.description,
-                    command=run.command,
-                    settings=dict(run.settings),
-                    comparable=dict(run.environment.comparable),
-                    informational=dict(run.environment.informational),
-                    started=run.started,
-                    finished=None,
-                    state="running",
-                )
-            )
+            rows.insert_run(connection, run)
             connection.execute(
                 PLANS.insert(),
                 [
@@ -102,14 +81,14 @@ class Store:
             for p in planned:
                 if p.skip is not None:
                     skipped = Outcome(p.case.id, 0, Status.SKIPPED, p.skip, started=run.started, finished=run.started)
-                    _insert_outcome(connection, run.id, skipped)
+                    rows.insert_outcome(connection, run.id, skipped)
 
     def add_outcome(self, run_id: str, outcome: Outcome) -> None:
         """Keeps one outcome with all its observations, or nothing of it; an earlier one of the repeat is replaced."""
         with self._transaction() as connection:
             same = [OUTCOMES.c.run_id == run_id, OUTCOMES.c.case_id == outcome.case_id]
             connection.execute(OUTCOMES.delete().where(*same, OUTCOMES.c.repeat == outcome.repeat))
-            _insert_outcome(connection, run_id, outcome)
+            rows.insert_outcome(connection, run_id, outcome)
 
     def set_state(self, run_id: str, state: str) -> None:
         """Marks a run as running, complete or interrupted."""
@@ -118,10 +97,10 @@ class Store:
             connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(state=state, finished=finished))
 
     def runs(self) -> list[Run]:
-        """Returns every run, oldest first."""
+        """Returns every run in the order in which they were begun."""
         with self._transaction() as connection:
-            rows = connection.execute(sql.select(RUNS).order_by(RUNS.c.started, RUNS.c.id)).mappings()
-            return [_run(row) for row in rows]
+            query = sql.select(RUNS).order_by(RUNS.c.position, RUNS.c.started, RUNS.c.id)
+            return [rows.run(row) for row in connection.execute(query).mappings()]
 
     def find(self, word: str) -> Run:
         """Returns the run that a word names: id, unique prefix of an id, name, `latest` or `baseline:NAME`.
@@ -166,7 +145,7 @@ class Store:
             for row in seen:
                 key = (row["case_id"], row["repeat"])
                 observed.setdefault(key, []).append(Observation(row["metric"], row["unit"], tuple(row["samples"])))
-            rows = connection.execute(
+            found = connection.execute(
                 sql.select(OUTCOMES)
                 .join(PLANS, (PLANS.c.run_id == OUTCOMES.c.run_id) & (PLANS.c.case_id == OUTCOMES.c.case_id))
                 .where(OUTCOMES.c.run_id == run_id)
@@ -184,13 +163,27 @@ class Store:
                     started=row["started"],
                     finished=row["finished"],
                 )
-                for row in rows
+                for row in found
             ]
 
     def free_name(self, stem: str) -> str:
         """Returns the stem with the first number that no run has yet: quick-1, quick-2, ..."""
         taken = {run.name for run in self.runs()}
         return next(name for i in range(1, len(taken) + 2) if (name := f"{stem}-{i}") not in taken)
+
+    # ceilings
+
+    def keep_ceilings(self, machine: Environment, ceilings: Sequence[Ceiling]) -> None:
+        """Keeps what a machine's devices were measured to reach; what was known of these devices is forgotten."""
+        with self._transaction() as connection:
+            rows.replace_ceilings(connection, machine, ceilings)
+
+    def ceilings(self, fingerprint: str) -> tuple[Ceiling, ...]:
+        """Returns the ceilings measured on a machine with this fingerprint, none where it was never calibrated."""
+        query = sql.select(CEILINGS).where(CEILINGS.c.fingerprint == fingerprint)
+        with self._transaction() as connection:
+            found = connection.execute(query.order_by(CEILINGS.c.device, CEILINGS.c.what)).mappings()
+            return tuple(rows.ceiling(row) for row in found)
 
     # baselines
 
@@ -206,8 +199,8 @@ class Store:
             RUNS, RUNS.c.id == BASELINES.c.run_id
         )
         with self._transaction() as connection:
-            rows = connection.execute(query.order_by(BASELINES.c.name)).mappings()
-            return [Baseline(row["baseline"], _run(row), row["saved"]) for row in rows]
+            found = connection.execute(query.order_by(BASELINES.c.name)).mappings()
+            return [Baseline(row["baseline"], rows.run(row), row["saved"]) for row in found]
 
     def baseline(self, name: str) -> Baseline:
         """Returns the named baseline.
@@ -244,49 +237,15 @@ def open_store(where: str | None = None, *, create: bool = False) -> Store:
     return Store(*connect(where, create=create))
 
 
-def _insert_outcome(connection: sql.Connection, run_id: str, outcome: Outcome) -> None:
-    """Writes one outcome and its observations."""
-    connection.execute(
-        OUTCOMES.insert().values(
-            run_id=run_id,
-            case_id=outcome.case_id,
-            repeat=outcome.repeat,
-            status=outcome.status.value,
-            detail=outcome.detail,
-            flags=[{"code": flag.code, "detail": flag.detail} for flag in outcome.flags],
-            facts=dict(outcome.facts),
-            started=outcome.started,
-            finished=outcome.finished,
-        )
-    )
-    if outcome.observations:
-        connection.execute(
-            OBSERVATIONS.insert(),
-            [
-                {
-                    "run_id": run_id,
-                    "case_id": outcome.case_id,
-                    "repeat": outcome.repeat,
-                    "metric": observation.metric,
-                    "unit": observation.unit,
-                    "samples": json.loads(json.dumps(observation.samples, allow_nan=False)),
-                }
-                for observation in outcome.observations
-            ],
-        )
+def ceilings_in(where: str | None, fingerprint: str) -> tuple[Ceiling, ...]:
+    """Returns the ceilings that a store holds of a machine, and leaves a store of an older form as it is.
 
-
-def _run(row: Mapping[str, Any] | sql.RowMapping) -> Run:
-    """Returns a run from its row."""
-    return Run(
-        id=row["id"],
-        name=row["name"],
-        grid=row["grid"],
-        description=row["description"],
-        command=row["command"],
-        settings=row["settings"],
-        environment=Environment(row["comparable"], row["informational"]),
-        started=row["started"],
-        finished=row["finished"],
-        state=row["state"],
-    )
+    Raises:
+        StoreError: see `open_store`.
+    """
+    engine, shown_as = connect(where, create=False, make=False)
+    store = Store(engine, shown_as)
+    try:
+        return store.ceilings(fingerprint) if sql.inspect(engine).has_table(CEILINGS.name) else ()
+    finally:
+        store.close()

@@ -61,7 +61,7 @@ def tidy(runs: Iterable[RunResults]) -> pd.DataFrame:
                     | {"sample": i, "metric": metric, "value": value, "unit": unit}
                     | {"marks": " ".join(marks.get(i, ())) if _of_latency(metric) else ""}
                     | axes
-                    for metric, unit, values in results.samples(result.case, outcome)
+                    for metric, unit, values in results.samples(result.case, outcome, result.ceilings)
                     for i, value in enumerate(values)
                 ]
                 rows += measured or [lead | {"marks": ""} | axes]

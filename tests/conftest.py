@@ -2,10 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 
 import pytest
+from disks import small_disks
 
 
 @cache
@@ -26,3 +28,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker, (there, reason) in NEEDS.items():
         if item.get_closest_marker(marker) and not there():
             pytest.skip(reason)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    with small_disks(tmp_path) as mount:
+        yield mount

@@ -8,6 +8,7 @@ import click
 
 from bench import __version__
 from bench.cli.baseline import baseline
+from bench.cli.calibrate import calibrate
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.export import export
@@ -18,6 +19,7 @@ from bench.cli.run import run
 from bench.cli.selfcheck import selfcheck
 from bench.cli.show import show
 from bench.errors import BenchError, Exit
+from bench.interrupts import first_only
 
 EPILOG = (
     "Exit codes: 0 fine; 1 the answer is 'worse'; 2 bad input; 3 cases failed or are missing; 4 the runs are not"
@@ -31,14 +33,27 @@ def group() -> None:
     """Measures Mixture-of-Experts layers on this device: soft and sparse, over experts, slots and batch sizes."""
 
 
-for command in (run, plan, show, compare, selfcheck, baseline, report, export, list_things, doctor):
+for command in (
+    run,
+    plan,
+    show,
+    compare,
+    selfcheck,
+    baseline,
+    report,
+    export,
+    list_things,
+    doctor,
+    calibrate,
+):
     group.add_command(command)
 
 
 def main() -> None:
     """Runs the command line and turns what can go wrong for a user into one line and an exit code."""
     try:
-        code = group(standalone_mode=False)
+        with first_only():
+            code = group(standalone_mode=False)
     except BenchError as error:
         _complain(str(error))
         code = error.exit_code

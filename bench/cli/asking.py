@@ -25,7 +25,24 @@ class Asked:
         """Returns the plan on a machine that has these devices."""
         from bench import plan  # noqa: PLC0415
 
-        return plan.make(self.grid, overrides=self.overrides, extra_layers=self.extra_layers, devices=devices)
+        return plan.make(
+            self.grid,
+            overrides=self.overrides,
+            extra_layers=self.extra_layers,
+            devices=devices,
+            memory=_memory(devices),
+        )
+
+
+def _memory(devices: Sequence[str]) -> dict[str, int]:
+    """Returns the bytes of memory of each device, as far as the system tells."""
+    from bench import environment  # noqa: PLC0415
+    from bench.gpus import gpus  # noqa: PLC0415
+
+    found = {"cpu": environment.comparable_facts()["memory_bytes"]}
+    if "cuda" in devices and (there := gpus()):
+        found["cuda"] = there[0].memory_bytes
+    return {device: int(size) for device, size in found.items() if size is not None}
 
 
 def understand(grid_name: str, settings: Sequence[str], layers: Sequence[str]) -> Asked:

@@ -1,11 +1,17 @@
-"""`softmoe-bench plan`: what a run would measure."""
+"""`softmoe-bench plan`: what a run would measure, and about what it needs."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from bench.cli.options import json_option, layer_option, more_settings, set_option
+from bench.cli.options import json_option, layer_option, more_settings, set_option, store_option
 from bench.errors import InputError
+
+if TYPE_CHECKING:
+    from bench.estimates import Experience
+    from bench.records import Planned, Settings
 
 
 @click.command()
@@ -13,20 +19,26 @@ from bench.errors import InputError
 @set_option
 @more_settings
 @layer_option
+@store_option
+@click.option("--repeats", type=click.IntRange(1), help="As for run: fresh processes that time each case.")
+@click.option("--max-seconds", type=click.FloatRange(0, min_open=True), help="As for run: sampling time per process.")
 @json_option
 def plan(
     grid: str | None,
     settings: tuple[str, ...],
     more: tuple[str, ...],
     layers: tuple[str, ...],
+    store: str | None,
+    repeats: int | None,
+    max_seconds: float | None,
     as_json: bool,  # noqa: FBT001  (click passes flags by name)
 ) -> None:
-    """Show the cases of a grid in order, what is skipped and why, and about how long it takes.
+    """Show the cases of a grid in order, the memory and time that each needs, what is skipped and why.
 
-    Nothing is measured; whether this machine has a GPU is asked of its driver.
+    Nothing is measured; whether this machine has a GPU is asked of its driver. Where the store holds earlier runs on
+    this machine, times are what its cases took then.
     """
     from bench import units  # noqa: PLC0415
-    from bench.axes import AXES, label  # noqa: PLC0415
     from bench.cli import answer  # noqa: PLC0415
     from bench.cli.asking import understand  # noqa: PLC0415
     from bench.gpus import gpus  # noqa: PLC0415
@@ -36,20 +48,76 @@ def plan(
         raise InputError("say which grid to plan: --grid NAME|FILE (see `softmoe-bench list grids`)")
     asked = understand(grid, [*settings, *more], layers)
     found = asked.plan(("cpu", "cuda") if gpus() else ("cpu",))
-    told = Settings(**asked.grid.run)  # type: ignore[arg-type]
-    seconds = found.estimated_seconds(told.repeats, told.max_seconds)
+    given = {"repeats": repeats, "max_seconds": max_seconds}
+    told = Settings(**{**asked.grid.run, **{k: v for k, v in given.items() if v is not None}})  # type: ignore[arg-type]
+    before = _experience(store)
+    cases = [_case(planned, told, before) for planned in found.cases]
+    seconds = sum(case["estimated_seconds"] or 0.0 for case in cases)
     if as_json:
-        cases = [{"case": p.case.id, "axes": dict(p.case), "skip": p.skip} for p in found.cases]
         answer.write({"grid": found.grid.name, "cases": cases, "estimated_seconds": seconds})
         return
     click.echo(f"{found.grid.name}: {found.grid.description}")
-    for planned in found.cases:
-        words = label(planned.case, [name for name in AXES if planned.case.get(name) is not None])
-        click.echo(f"{planned.case.id}  {words}" + (f"  (skipped: {planned.skip})" if planned.skip else ""))
+    for planned, case in zip(found.cases, cases, strict=True):
+        click.echo(f"{case['case']}  {_words(planned)}  ({_needs(case)})")
     for remark in found.remarks:
         click.echo(f"note: {remark}", err=True)
     skipped = len(found.cases) - len(found.runnable)
+    largest = max((case["estimated_bytes"] or 0 for case in cases if case["skip"] is None), default=0)
     click.echo(
         f"{len(found.runnable)} cases, {skipped} skipped; {told.repeats} timed processes each and one inspection, "
-        f"at most about {units.format_duration(seconds)}"
+        f"about {units.format_duration(seconds)}, up to {units.format_value(largest, 'B')} by formula"
     )
+
+
+def _experience(store: str | None) -> Experience:
+    """Returns what a store that exists tells of this machine; nothing where there is none."""
+    from pathlib import Path  # noqa: PLC0415
+
+    from bench import environment, estimates  # noqa: PLC0415
+
+    if store is None:
+        from bench.schema import DEFAULT  # noqa: PLC0415
+
+        if not Path(DEFAULT).exists():
+            return estimates.Experience()
+    from bench.store import open_store  # noqa: PLC0415
+
+    opened = open_store(store)
+    try:
+        return estimates.experience(opened, environment.comparable_facts())
+    finally:
+        opened.close()
+
+
+def _case(planned: Planned, told: Settings, before: Experience) -> dict[str, Any]:
+    """Returns one case with what it needs, as plain data."""
+    from bench import estimates  # noqa: PLC0415
+
+    needed: dict[str, Any] = {"estimated_bytes": None, "estimated_seconds": None, "measured_before": False}
+    if planned.skip is None:
+        known = before.seconds.get(planned.case.id)
+        guess = estimates.process_seconds(planned.case, told.max_seconds, flops_per_s=before.rate(planned.case))
+        needed = {
+            "estimated_bytes": estimates.peak_bytes(planned.case),
+            "estimated_seconds": (told.repeats + 1) * (guess if known is None else known),
+            "measured_before": known is not None,
+        }
+    return {"case": planned.case.id, "axes": dict(planned.case), "skip": planned.skip, **needed}
+
+
+def _words(planned: Planned) -> str:
+    """Returns every axis of a case that says something."""
+    from bench.axes import AXES, label  # noqa: PLC0415
+
+    return label(planned.case, [name for name in AXES if planned.case.get(name) is not None])
+
+
+def _needs(case: dict[str, Any]) -> str:
+    """Returns memory and time of a case in words, or why it is skipped."""
+    from bench import units  # noqa: PLC0415
+
+    if case["skip"] is not None:
+        return f"skipped: {case['skip']}"
+    size = case["estimated_bytes"]
+    memory = "memory unknown" if size is None else f"about {units.format_value(size, 'B')}"
+    return f"{memory}, {units.format_duration(case['estimated_seconds'])}{' as before' * case['measured_before']}"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from bench import units
 from bench.cli.options import json_option, layer_option, more_settings, set_option, store_option, writable
-from bench.errors import Exit, InputError
+from bench.errors import Exit, InputError, StoreError, WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from bench.executors import Executor
     from bench.plan import Plan
     from bench.records import Run, Settings
+    from bench.run import Summary
     from bench.store import Store
 
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), default=300.0, help="End a process after (s).")
 @click.option("--executor", default="isolated", help="isolated | inline (for debuggers).")
 @click.option("--resume", metavar="RUN", help="Go on with a run: measure only what it lacks.")
+@click.option("--retry-failed", is_flag=True, help="With --resume: also measure again what failed.")
 @click.option("--report", "report_to", type=click.Path(path_type=Path), help="Write an HTML report at the end.")
 @json_option
 def run(  # noqa: PLR0913, PLR0917  (one argument per option)
@@ -47,8 +51,9 @@ def run(  # noqa: PLR0913, PLR0917  (one argument per option)
     timeout: float,
     executor: str,
     resume: str | None,
+    retry_failed: bool,  # noqa: FBT001  (click passes flags by name)
     report_to: Path | None,
-    as_json: bool,  # noqa: FBT001  (click passes flags by name)
+    as_json: bool,  # noqa: FBT001
 ) -> int:
     """Measure a grid; every finished case is kept at once.
 
@@ -56,8 +61,11 @@ def run(  # noqa: PLR0913, PLR0917  (one argument per option)
     """
     from bench import executors  # noqa: PLC0415
 
+    began = time.monotonic()
     if report_to is not None:
         writable(report_to, "report")
+    if retry_failed and resume is None:
+        raise InputError("--retry-failed measures again what failed in a run: name it with --resume RUN")
     options = {"repeats": repeats, "max_seconds": max_seconds, "timeout": timeout}
     given = {key: value for key, value in options.items() if value is not None}
     with executors.make(executor) as working:
@@ -70,7 +78,9 @@ def run(  # noqa: PLR0913, PLR0917  (one argument per option)
         else:
             raise InputError("say what to measure: --grid NAME|FILE (see `softmoe-bench list grids`), or --resume RUN")
         try:
-            return _measure(opened, kept, plan, asked, working, report_to=report_to, as_json=as_json)
+            summary = _measure(opened, kept, plan, asked, working, retry_failed=retry_failed)
+            _say_overhead(summary, time.monotonic() - began)
+            return _answer(opened, kept, summary, report_to=report_to, as_json=as_json)
         finally:
             opened.close()
 
@@ -129,33 +139,42 @@ def _resume(word: str, where: str | None, executor: Executor) -> tuple[Store, Ru
 
 
 def _measure(
-    store: Store,
-    run: Run,
-    plan: Plan,
-    settings: Settings,
-    executor: Executor,
-    *,
-    report_to: Path | None,
-    as_json: bool,
-) -> int:
-    """Measures, prints what was found and returns the exit code."""
-    from bench import results  # noqa: PLC0415
-    from bench.cli import answer, terminal  # noqa: PLC0415
+    store: Store, run: Run, plan: Plan, settings: Settings, executor: Executor, *, retry_failed: bool
+) -> Summary:
+    """Measures and returns how it went.
+
+    Raises:
+        StoreError, WorkerError: it cannot go on; the text says how to, later.
+    """
     from bench.cli.progress import progress_for  # noqa: PLC0415
     from bench.run import execute  # noqa: PLC0415
-    from bench.schema import DEFAULT  # noqa: PLC0415
 
-    with progress_for(sys.stderr, run.name, settings) as progress:
-        summary = execute(plan, executor, store, run, settings, progress)
+    try:
+        with progress_for(sys.stderr, run.name, settings) as progress:
+            return execute(plan, executor, store, run, settings, progress, retry_failed=retry_failed)
+    except (StoreError, WorkerError) as error:
+        raise type(error)(f"{error}; everything measured is kept, go on with: {_again(store, run)}") from error
+
+
+def _say_overhead(summary: Summary, seconds: float) -> None:
+    """Says which part of a command's time went elsewhere than into measuring."""
+    if summary.measured:
+        outside = units.format_duration(seconds - summary.in_workers)
+        click.echo(f"harness: {outside} of {units.format_duration(seconds)} outside of workers", err=True)
+
+
+def _answer(store: Store, run: Run, summary: Summary, *, report_to: Path | None, as_json: bool) -> int:
+    """Prints what was found and returns the exit code."""
+    from bench import results  # noqa: PLC0415
+    from bench.cli import answer, terminal  # noqa: PLC0415
+
     found = results.load(store, store.find(run.id))
     if as_json:
         answer.write(answer.of_run(found))
     else:
         terminal.show_run(found)
     if summary.interrupted:
-        where = "" if store.shown_as == DEFAULT else f" --store {shlex.quote(store.shown_as)}"
-        again = f"softmoe-bench run --resume {run.name}{where}"
-        click.echo(f"interrupted; everything measured is kept, go on with: {again}", err=True)
+        click.echo(f"interrupted; everything measured is kept, go on with: {_again(store, run)}", err=True)
         return Exit.INTERRUPTED
     if report_to is not None:
         from bench import report  # noqa: PLC0415
@@ -163,3 +182,11 @@ def _measure(
         report.write([found], report_to)
         click.echo(f"report: {report_to}", err=True)
     return Exit.INCOMPLETE if summary.failed else Exit.OK
+
+
+def _again(store: Store, run: Run) -> str:
+    """Returns the command that goes on with a run."""
+    from bench.schema import DEFAULT  # noqa: PLC0415
+
+    where = "" if store.shown_as == DEFAULT else f" --store {shlex.quote(store.shown_as)}"
+    return f"softmoe-bench run --resume {run.name}{where}"

@@ -29,6 +29,7 @@ class Cost:
         leaf_flops: the part of both with an input that takes no gradient (the images).
         repeated_flops: the part of executed_flops that the backward pass computes once more (the logits of attention).
         output_bytes: size of the layer's output y.
+        between_bytes: size of everything between x and y; None where the data decides.
         min_bytes: memory traffic when every operand is read or written once, see `soft`.
         mode: what one call is; `for_mode` changes it.
     """
@@ -41,6 +42,7 @@ class Cost:
     leaf_flops: int = 0
     repeated_flops: int = 0
     output_bytes: int
+    between_bytes: int | None = None
     min_bytes: int | None
     mode: str = "forward"
 
@@ -106,6 +108,7 @@ def add_up(  # noqa: PLR0913  (one keyword per term of the sums)
         executed_flops=executed,
         one_sided_flops=one_sided,
         output_bytes=output * size,
+        between_bytes=None if between is None else between * size,
         min_bytes=None if between is None else (read + 2 * output + between) * size,
     )
 

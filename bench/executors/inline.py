@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from bench.executors.base import Executor, Probe, outcome
+from bench.executors.base import Executor, Probe, ceilings, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.records import Outcome, Task
+    from bench.records import Ceiling, Outcome, Task
 
 
 class InlineExecutor(Executor):
@@ -32,4 +32,10 @@ class InlineExecutor(Executor):
         """Returns the outcome of one task, measured here."""
         from bench.worker import main  # noqa: PLC0415  (torch)
 
-        return outcome(task, main.attempt(task))
+        return outcome(task, main.attempt(task, interruptible=True))
+
+    def calibrate(self, device: str, seconds: float) -> tuple[Ceiling, ...]:
+        """Returns what a device reaches at best, measured here."""
+        from bench.worker import ceilings as worker  # noqa: PLC0415  (torch)
+
+        return ceilings(worker.measure(device, seconds))

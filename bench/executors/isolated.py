@@ -5,51 +5,74 @@ The result that a child leaves in its folder decides; its exit code only explain
 
 from __future__ import annotations
 
+import errno
 import json
-import multiprocessing
-import os
-import platform
 import shutil
 import signal
-import tempfile
 import time
-from contextlib import contextmanager, suppress
-from multiprocessing.connection import wait
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from bench.errors import WorkerError
-from bench.executors.base import Executor, Probe, outcome
+from bench.executors import base
+from bench.executors.base import BrokenResultError, Executor, Probe
+from bench.executors.fork_server import START_SECONDS, ForkServer, explain
+from bench.executors.log import Log
+from bench.executors.scratch import Scratch
+from bench.interrupts import held
 from bench.records import Outcome, Status
 from bench.worker import entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from multiprocessing.context import ForkServerProcess
 
-    from bench.records import Task
+    from bench.records import Ceiling, Task
 
-START_SECONDS = 120.0
-"""Longest wait for the server to load torch, which the first child has to bear."""
+MOST_RESULT_BYTES = 64 * 2**20
+"""A result is read into memory; the largest honest one has some hundred thousand samples, 2 MB."""
 
-LOG_LINES = 12
-"""How much of a worker's log is kept with an outcome that failed."""
+CALIBRATION_FACTOR = 20
+"""A calibration is given up after so many times the seconds that one of its handful of ceilings should take."""
+
+ROOM = 4096
+"""Bytes that a disk with any room has room for."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system calls a disk without room."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a child ended: what it left (None: nothing), the end of its log, its exit code, whether in time."""
+
+    left: bytes | None
+    log: str
+    code: int | None
+    in_time: bool
 
 
 class IsolatedExecutor(Executor):
-    """A child per task, in a process group of its own that is killed at the time limit and then waited for."""
+    """A child per task, in a session of its own; when it has ended, or at the time limit, all it started is killed."""
 
     def __init__(self) -> None:
-        self._context = multiprocessing.get_context("forkserver")
-        self._scratch = Path()
+        self._server = ForkServer()
+        self._scratch: Scratch | None = None
 
     def __enter__(self) -> Self:
-        self._scratch = Path(tempfile.mkdtemp(prefix="softmoe-bench-"))
-        self._context.set_forkserver_preload(list(entry.PRELOAD))
+        try:
+            self._scratch = Scratch()
+        except OSError as error:
+            raise WorkerError(f"no scratch folder can be made ({error}): set TMPDIR to one that can") from error
+        self._server.start()  # at once: it loads torch while the caller reads the grid and opens the store
         return self
 
     def __exit__(self, *exception: object) -> None:
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        with held():
+            self._server.stop()
+            if self._scratch is not None:
+                self._scratch.remove()
 
     def probe(self, targets: Sequence[str]) -> Probe:
         """Returns what a worker can do here.
@@ -57,117 +80,129 @@ class IsolatedExecutor(Executor):
         Raises:
             WorkerError: no worker can be started, or it cannot import torch.
         """
-        with self._folder("probe") as folder:
-            code = self._in_child(entry.look, (list(targets), str(folder)), START_SECONDS)
-            found = _read(folder)
-            if found is None:
-                words = _log(folder) or f"it ended with {_explain(code)}"
-                raise WorkerError(f"a worker process cannot be used: {words.splitlines()[-1]}")
+        found = self._ask("probe", entry.look, list(targets), START_SECONDS)
         return Probe(tuple(found["devices"]), found["comparable"], tuple(found["problems"]))
 
     def run(self, task: Task) -> Outcome:
         """Returns the outcome of one task."""
-        started = time.time()
+        started, began = time.time(), time.monotonic()
         killed_before = _kills_for_memory()
-        with self._folder(f"{task.case.id}-{task.repeat}") as folder:
-            code = self._in_child(entry.work, (task, str(folder)), task.settings.timeout)
-            found = _read(folder)
-            if found is not None:
-                return outcome(task, found)
-            log = _log(folder)
-        if code is None:
+        ending = self._in_child(f"{task.case.id}-{task.repeat}", entry.work, task, task.settings.timeout)
+        if ending.left is not None:
+            try:
+                return base.outcome(task, _parse(ending.left))
+            except BrokenResultError as error:
+                status, reason = Status.CRASHED, f"the worker left a broken result: {error}"
+        elif not ending.in_time:
             status, reason = Status.TIMEOUT, f"not finished after {task.settings.timeout:g} s (--timeout)"
-        elif code == -signal.SIGKILL and _kills_for_memory() > killed_before:
+        elif ending.code is None:
+            status, reason = Status.CRASHED, "the server that forks the workers was killed, and the worker with it"
+        elif ending.code == -signal.SIGKILL and _kills_for_memory() > killed_before:
             status, reason = Status.OUT_OF_MEMORY, "killed by the kernel, which had no memory left"
         else:
-            status, reason = Status.CRASHED, f"the worker ended with {_explain(code)} and left no result"
-        detail = f"{reason}\n{log}".strip()
-        return Outcome(task.case.id, task.repeat, status, detail, started=started, finished=time.time())
+            status, reason = Status.CRASHED, f"the worker ended with {explain(ending.code)} and left no result"
+        detail = f"{reason}\n{ending.log}".strip()
+        finished = started + (time.monotonic() - began)  # the clock may be set meanwhile
+        return Outcome(task.case.id, task.repeat, status, detail, started=started, finished=finished)
 
-    def _in_child(self, function: Callable[..., None], arguments: tuple[Any, ...], limit: float) -> int | None:
-        """Runs a function in a child and returns its exit code, None where the limit ended it.
+    def calibrate(self, device: str, seconds: float) -> tuple[Ceiling, ...]:
+        """Returns what a device reaches at best, measured by a child of its own.
 
         Raises:
-            WorkerError: the child cannot be started.
+            WorkerError: no worker can be started, or it ended without a result.
         """
-        process = self._context.Process(target=function, args=arguments)
-        try:
+        limit = START_SECONDS + CALIBRATION_FACTOR * seconds
+        ending = self._in_child(f"calibrate-{device}", entry.calibrate, (device, seconds), limit)
+        if ending.left is None:
+            reason = f"it ended with {explain(ending.code)}" if ending.in_time else f"not finished after {limit:g} s"
+            words = ending.log.splitlines()
+            raise WorkerError(f"device {device} cannot be calibrated: {words[-1] if words else reason}")
+        return base.ceilings(json.loads(ending.left))
+
+    def _ask(self, name: str, function: Callable[[Any, str], None], argument: object, limit: float) -> dict[str, Any]:
+        """Returns what a child that measures no task has to say.
+
+        Raises:
+            WorkerError: no worker can be started, or it says nothing.
+        """
+        ending = self._in_child(name, function, argument, limit)
+        if ending.left is None:
+            words = ending.log or f"it ended with {explain(ending.code)}"
+            raise WorkerError(f"a worker process cannot be used: {words.splitlines()[-1]}")
+        found: dict[str, Any] = json.loads(ending.left)
+        return found
+
+    def _in_child(self, name: str, function: Callable[[Any, str], None], argument: object, limit: float) -> Ending:
+        """Runs a function of an argument and a folder in a child, and returns how it ended.
+
+        Raises:
+            WorkerError: it cannot be started, or has no room for its result.
+        """
+        with self._folder(name) as folder, Log(folder / entry.LOG) as log:
+            in_time, code = False, None
             try:
-                with _quiet_numpy():
-                    process.start()
-            except (OSError, EOFError) as error:
-                raise WorkerError(f"no worker process can be started: {error}") from error
-            ended = wait([process.sentinel], limit)
-            if ended:
-                process.join()
-                return process.exitcode
-            return None
-        finally:
-            _end(process)
+                self._server.fork(function, (argument, str(folder)))
+                in_time = self._server.wait(limit, log)
+            finally:
+                with held():
+                    code = self._server.end()
+            left = _left(folder / entry.RESULT)
+            if left is None and code == entry.NO_ROOM:
+                (folder / "room").write_bytes(bytes(ROOM))  # raises, unless a layer has only ended with this code
+            return Ending(left, log.last_lines(), code, in_time)
 
     @contextmanager
     def _folder(self, name: str) -> Iterator[Path]:
-        """Yields an empty folder for one child, gone afterwards."""
-        folder = self._scratch / name
-        folder.mkdir()
+        """Yields an empty folder for one child, gone afterwards.
+
+        Raises:
+            WorkerError: its disk is full.
+        """
+        if self._scratch is None:
+            raise WorkerError("the executor was not entered: use it in a `with` block")
+        folder = self._scratch.path / name
         try:
+            folder.mkdir()
             yield folder
+        except OSError as error:
+            self._complain(error)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def _complain(self, error: OSError) -> NoReturn:
+        """Raises what a user can act on where the scratch folder cannot be used."""
+        assert self._scratch is not None  # noqa: S101  (for the type checker)
+        folder = self._scratch.path.parent
+        why = "has no room left: free some," if error.errno in FULL else f"cannot be used ({error.strerror}):"
+        raise WorkerError(f"the scratch folder {folder} {why} or set TMPDIR to another folder") from error
 
-@contextmanager
-def _quiet_numpy() -> Iterator[None]:
-    """Keeps numpy's OpenBLAS from starting threads in the server, where the platform's torch does not use OpenBLAS."""
-    name = "OPENBLAS_NUM_THREADS"
-    if platform.machine() != "x86_64" or name in os.environ:
-        yield
-        return
-    os.environ[name] = "1"
+
+def _left(path: Path) -> bytes | None:
+    """Returns what a child left, None if nothing; of one that nobody would read, only the beginning."""
     try:
-        yield
-    finally:
-        del os.environ[name]
-
-
-def _end(process: ForkServerProcess) -> None:
-    """Kills what is left of a child and its group, and waits for it."""
-    if process.pid is None:  # it was never started
-        return
-    if process.is_alive():
-        pid = process.pid
-        try:
-            os.killpg(pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):  # it has no group of its own yet
-            with suppress(ProcessLookupError):
-                process.kill()
-    process.join()
-    process.close()
-
-
-def _read(folder: Path) -> dict[str, Any] | None:
-    """Returns what a child left, None if it left nothing."""
-    path = folder / entry.RESULT
-    if not path.exists():
+        with path.open("rb") as file:
+            return file.read(MOST_RESULT_BYTES + 1)
+    except FileNotFoundError:
         return None
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
 
 
-def _log(folder: Path) -> str:
-    """Returns the last lines that a child printed."""
-    path = folder / entry.LOG
-    if not path.exists():
-        return ""
-    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return "\n".join(lines[-LOG_LINES:])
+def _parse(left: bytes) -> object:
+    """Returns what a child left as JSON has it.
+
+    Raises:
+        BrokenResultError: it is not JSON, not finite, or too large.
+    """
+    if len(left) > MOST_RESULT_BYTES:
+        raise BrokenResultError(f"it has more than {MOST_RESULT_BYTES // 2**20} MiB")
+    try:
+        return json.loads(left, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise BrokenResultError(str(error)) from None
 
 
-def _explain(code: int | None) -> str:
-    """Returns an exit code in words."""
-    if code is not None and code < 0:
-        return f"signal {-code} ({signal.Signals(-code).name})"
-    return f"exit code {code}"
+def _refuse(word: str) -> NoReturn:
+    """Refuses the numbers that JSON does not have: NaN and the infinities."""
+    raise BrokenResultError(f"it holds {word}, expected finite numbers")
 
 
 def _kills_for_memory(path: Path = Path("/proc/vmstat")) -> int:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from bench.metrics import accuracy, efficiency, memory, routing, speed
+from bench.metrics import accuracy, efficiency, energy, memory, roofline, routing, speed
 from bench.metrics.metric import Metric
 
 TABLE: dict[str, Metric] = {
     metric.name: metric
-    for family in (speed.FAMILY, memory.FAMILY, efficiency.FAMILY, routing.FAMILY, accuracy.FAMILY)
+    for family in (
+        speed.FAMILY,
+        memory.FAMILY,
+        efficiency.FAMILY,
+        roofline.FAMILY,
+        energy.FAMILY,
+        routing.FAMILY,
+        accuracy.FAMILY,
+    )
     for metric in family
 }
 

@@ -33,6 +33,14 @@ def _flops_executed(axes: Axes, _observed: Observed) -> tuple[float, ...]:
     return () if cost is None else _known(cost.executed_flops)
 
 
+def _useful_share(axes: Axes, _observed: Observed) -> tuple[float, ...]:
+    """Returns useful FLOPs over executed ones; nothing where a backend computes once what the formula counts twice."""
+    cost = layers.cost(axes)
+    if cost is None or cost.useful_flops is None or not cost.executed_flops:
+        return ()
+    return (cost.useful_flops / cost.executed_flops,) if cost.useful_flops <= cost.executed_flops else ()
+
+
 def _flops_per_s(axes: Axes, observed: Observed) -> tuple[float, ...]:
     """Returns useful FLOPs over latency."""
     times = [seconds for seconds in observed.get("latency", ()) if seconds > 0]
@@ -57,6 +65,14 @@ FAMILY = (
         "lower",
         "The formula with what this backend adds: padding, one-hot dispatch. Unknown where it depends on the tokens.",
         _flops_executed,
+    ),
+    Metric(
+        "useful_share",
+        "ratio",
+        "Useful share",
+        "higher",
+        "Useful FLOPs over executed ones: the rest is padding, one-hot products and what is computed again.",
+        _useful_share,
     ),
     Metric("flops_torch", "FLOP", "FLOPs (torch)", "lower", "Counted by torch.utils.flop_counter during one call."),
     Metric("flops_fvcore", "FLOP", "FLOPs (fvcore)", "lower", "Counted by fvcore, doubled: it counts multiply-adds."),

@@ -17,6 +17,7 @@ class Metric:
 
     Without `derive` it is observed by a worker. With it, samples follow on reading from the axes of the case and the
     samples of `needs` observed in the same process, so that a mended formula needs no new run; no sample means unknown.
+    What is known of the machine stands among the observed samples under the names of `bench.metrics.roofline.KNOWN`.
     """
 
     name: str

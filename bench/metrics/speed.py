@@ -36,6 +36,20 @@ FAMILY = (
         needs=("latency",),
     ),
     Metric(
+        "wall_latency",
+        "s",
+        "Wall-clock latency",
+        "lower",
+        "The same on the host's clock, launches included (GPU only: on a CPU it is the latency).",
+    ),
+    Metric(
+        "compile_time",
+        "s",
+        "Compile time",
+        "lower",
+        "What the first call of launch=compile takes longer than the next, with empty caches.",
+    ),
+    Metric(
         "reference_latency",
         "s",
         "Reference latency",

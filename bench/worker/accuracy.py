@@ -32,7 +32,7 @@ def observe(subject: Subject, task: Task) -> Finding:
         return Finding(flags=(Flag("no_oracle"),))
     x_BMD = subject.batches[0].detach()[: _sequences(task.case)]
     with torch.no_grad(), _evaluation(subject.layer):
-        y_BMD = subject.layer(x_BMD).double().cpu()
+        y_BMD = subject.run(x_BMD).double().cpu()
         truth = resolve(task.oracle)(subject.layer, x_BMD)
         alike_T = _alike(subject, x_BMD, truth.assigned)
     y_TD, truth_TD = y_BMD.flatten(0, 1), truth.y.detach().double().cpu().flatten(0, 1)

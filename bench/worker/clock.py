@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from statistics import median
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -17,20 +18,41 @@ LEAST_CPU_BLOCK = 4e-3
 LEAST_CUDA_BLOCK = 1e-3
 """Seconds; events resolve about half a microsecond, so 0.1 % needs at least 0.5 ms."""
 
+EVENT_SECONDS = 0.5e-6
+"""Resolution of CUDA events; source: CUDA Runtime API, cudaEventElapsedTime."""
+
 UNKNOWN_CACHE_BYTES = 64 * 2**20
 """Assumed size of the last CPU cache where the system does not tell."""
 
 LEAST_CUDA_FLUSH = 256 * 2**20
 """Bytes; as triton.testing does, for caches larger than reported."""
 
+SPIN_HZ = 2e9
+"""Cycles that a spinning kernel takes for a second at about the highest clock of today's devices; slower ones spin
+longer, which is harmless."""
+
+LONGEST_HOLD = 20e-3
+"""Seconds for which the device is held back at most while the host fills its queue."""
+
 
 class Clock(Protocol):
-    """Times blocks of calls; `least_block` is the shortest block in seconds that it can be trusted with."""
+    """Times blocks of calls.
+
+    `least_block` is the shortest block in seconds that it can be trusted with, `overhead` what timing a block adds to
+    it. `starved` says whether the device had to wait for the host within the last block; `has_wall`, whether `wall`
+    tells anything that `block` does not.
+    """
 
     least_block: float
+    overhead: float
+    has_wall: bool
+    starved: bool
 
     def block(self, call: Callable[[int], object], first: int, iterations: int) -> float:
         """Returns seconds per call over a block of calls with turns first, first + 1, ..."""
+
+    def wall(self, call: Callable[[int], object], first: int, iterations: int) -> float:
+        """Returns seconds per call as the host sees them."""
 
     def flush(self) -> None:
         """Leaves nothing useful in the caches."""
@@ -40,9 +62,12 @@ class CpuClock:
     """The monotonic clock of the process; a call has ended when it returns."""
 
     least_block = LEAST_CPU_BLOCK
+    has_wall = False
+    starved = False
 
     def __init__(self) -> None:
         self._rubbish: torch.Tensor | None = None
+        self.overhead = median(self.block(_nothing, 0, 1) for _ in range(101))
 
     def block(self, call: Callable[[int], object], first: int, iterations: int) -> float:
         """Returns seconds per call over a block of calls."""
@@ -52,6 +77,8 @@ class CpuClock:
             call(turn)
         return (time.perf_counter_ns() - start) / iterations * 1e-9
 
+    wall = block
+
     def flush(self) -> None:
         """Writes twice the last cache."""
         if self._rubbish is None:
@@ -60,31 +87,70 @@ class CpuClock:
 
 
 class CudaClock:
-    """Events on the current stream around a block; the host waits once, at the end."""
+    """Events on the current stream around a block whose queue is filled before the device may begin.
+
+    A spinning kernel holds the device back while the host enqueues the block, after nvbench's blocking kernel: the
+    events then time the device alone, not the pace of the host's launches. The hold grows until the queue never ran
+    dry; a call that waits for the device itself cannot be held for, which `starved` says.
+    """
 
     least_block = LEAST_CUDA_BLOCK
+    overhead = EVENT_SECONDS
+    has_wall = True
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        cuda: Any = torch.cuda,  # noqa: ANN401  (or a fake of it)
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._device = device
+        self._cuda = cuda
+        self._now = now
         self._rubbish: torch.Tensor | None = None
+        self._hold = 0.0
+        self._longest = LONGEST_HOLD
+        self.starved = False
 
     def block(self, call: Callable[[int], object], first: int, iterations: int) -> float:
         """Returns seconds per call over a block of calls."""
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        start, end = (self._cuda.Event(enable_timing=True) for _ in range(2))
+        if self._hold:
+            self._cuda._sleep(int(self._hold * SPIN_HZ))  # noqa: SLF001  (torch's own tests hold a stream so)
         start.record()
+        began = self._now()
         for turn in range(first, first + iterations):
             call(turn)
+        host = self._now() - began
+        self.starved = bool(start.query())  # the device is past the start: it may have waited for the host since
         end.record()
         end.synchronize()
+        if self.starved:
+            self._hold = self._longer(host)
         return float(start.elapsed_time(end)) / iterations * 1e-3
+
+    def wall(self, call: Callable[[int], object], first: int, iterations: int) -> float:
+        """Returns seconds per call from the first launch until the device has done all, nothing held back."""
+        self._cuda.synchronize(self._device)
+        began = self._now()
+        for turn in range(first, first + iterations):
+            call(turn)
+        self._cuda.synchronize(self._device)
+        return (self._now() - began) / iterations
 
     def flush(self) -> None:
         """Writes twice the L2 cache; it runs on the same stream, before the next block's first event."""
         if self._rubbish is None:
-            l2_bytes = torch.cuda.get_device_properties(self._device).L2_cache_size
+            l2_bytes = self._cuda.get_device_properties(self._device).L2_cache_size
             size = max(2 * l2_bytes, LEAST_CUDA_FLUSH)
             self._rubbish = torch.zeros(size // 4, dtype=torch.int32, device=self._device)
         self._rubbish.zero_()
+
+    def _longer(self, host: float) -> float:
+        """Returns the hold after one that was too short: none, for good, where even the longest was."""
+        if self._hold >= self._longest:
+            self._longest = 0.0
+        return min(self._longest, max(2 * self._hold, 1.5 * host))
 
 
 def clock_for(device: torch.device) -> Clock:
@@ -102,3 +168,7 @@ def last_cache_bytes(root: Path = Path("/sys/devices/system/cpu/cpu0/cache")) ->
         if digits.isdigit():
             sizes.append(int(digits) * unit)
     return max(sizes, default=UNKNOWN_CACHE_BYTES)
+
+
+def _nothing(_turn: int) -> None:
+    """Is timed to learn what timing costs."""

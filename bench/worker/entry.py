@@ -1,14 +1,13 @@
-"""Where a child process starts: imports nothing heavy itself, so that the parent can name these functions."""
+"""What a worker does, from its first step to the result that it leaves; imports nothing heavy before it is in one."""
 
 from __future__ import annotations
 
-import ctypes
+import errno
 import json
 import os
 import signal
 import sys
 from contextlib import suppress
-from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,19 +15,20 @@ if TYPE_CHECKING:
     from bench.records import Task
 
 RESULT = "result.json"
-LOG = "log.txt"
-PRELOAD = ("bench.worker.main", "fvcore.nn")
-"""What the fork server imports once, torch with it; fvcore takes a second, and every inspection needs it."""
+LOG = "log"
+NO_ROOM = 74
+"""Exit code of a worker that cannot write its result for want of disk space; source: sysexits.h, EX_IOERR."""
 
 
 def work(task: Task, folder: str) -> None:
     """Measures one task and leaves the outcome in the folder, whole or not at all."""
-    if not Path(folder).is_dir():  # whoever asked was interrupted while asking, and has gone
-        return
     _become_own(Path(folder))
-    from bench.worker import main  # noqa: PLC0415  (torch)
+    from bench.worker import headroom, main  # noqa: PLC0415  (torch)
 
-    _leave(main.attempt(task), Path(folder))
+    if task.case["device"] == "cpu":  # the address space of a CUDA process says nothing about its memory
+        headroom.limit()
+    result = main.attempt(task)
+    _leave(result, Path(folder))
 
 
 def look(targets: list[str], folder: str) -> None:
@@ -39,35 +39,54 @@ def look(targets: list[str], folder: str) -> None:
     _leave(facts.probe(targets), Path(folder))
 
 
+def calibrate(asked: tuple[str, float], folder: str) -> None:
+    """Leaves in the folder what a device reaches at best, each figure taken in about so many seconds."""
+    _become_own(Path(folder))
+    from bench.worker import ceilings  # noqa: PLC0415  (torch)
+
+    _leave(ceilings.measure(*asked), Path(folder))
+
+
 def _become_own(folder: Path) -> None:
-    """Makes the process a group of its own that dies with its parent, is first to go when memory runs out, and logs."""
-    os.setsid()
+    """Lets whoever interrupts this process end it, and what it prints go to the pipe in its folder."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    log = os.open(folder / LOG, os.O_WRONLY)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    os.close(log)
     sys.stdout, sys.stderr = (
         os.fdopen(1, "w", buffering=1, closefd=False),
         os.fdopen(2, "w", buffering=1, closefd=False),
     )
-    _let_go_of_server()
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1  # linux/prctl.h
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-        with suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-
-
-def _let_go_of_server() -> None:
-    """Closes the pipe by which the fork server knows that its user lives; held here, it would outlive a killed user."""
-    alive = getattr(forkserver._forkserver, "_forkserver_alive_fd", None)  # noqa: SLF001  (no public way to it)
-    if alive is not None:
-        with suppress(OSError):
-            os.close(alive)
 
 
 def _leave(result: dict[str, object], folder: Path) -> None:
     """Saves elsewhere, then renames: a result is there whole or not at all."""
+    _close_streams()
     part = folder / f"{RESULT}.part"
-    part.write_text(json.dumps(result, allow_nan=False), encoding="utf-8")
-    part.replace(folder / RESULT)
+    try:
+        part.write_text(_text(result), encoding="utf-8")
+        part.replace(folder / RESULT)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        os._exit(NO_ROOM)
+
+
+def _text(result: dict[str, object]) -> str:
+    """Returns a result as JSON; one that JSON has no words for is itself a failure, and says which value it is."""
+    try:
+        return json.dumps(result, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        kept = {name: result[name] for name in ("started", "finished") if name in result}
+        return json.dumps({"status": "error", "detail": f"the result cannot be written down: {error}", **kept})
+
+
+def _close_streams() -> None:
+    """Ends the log, and keeps its numbers 1 and 2 from being given to the result: a layer may have closed them."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # whatever a layer has put in its place
+            stream.flush()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)

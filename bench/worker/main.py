@@ -9,36 +9,78 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bench.records import INSPECTION, Flag, Observation, Status
-from bench.worker import accuracy, facts, flops, memory, routing, timing
-from bench.worker.subject import Subject, UnsupportedError, build
+from bench.worker import accuracy, energy, facts, flops, headroom, launch, memory, routing, saved, timing
+from bench.worker.subject import UnsupportedError, build
 
 if TYPE_CHECKING:
     from bench.records import Task
     from bench.worker.finding import Finding
 
-INSPECT = (memory.observe, routing.observe, flops.observe, accuracy.observe)
-"""What the first process of a case looks at, each in its own pass; memory first, while the heap is fresh."""
+INSPECT = (
+    launch.observe,
+    memory.observe,
+    saved.observe,
+    routing.observe,
+    flops.observe,
+    accuracy.observe,
+    energy.observe,
+)
+"""What the first process of a case looks at, each in its own pass: memory on a fresh heap; energy last, it heats."""
 
 
-def attempt(task: Task) -> dict[str, Any]:
-    """Returns the outcome of a task as plain data, whatever happens in it."""
-    started = time.time()
+NO_MEMORY = ("can't allocate memory", "bad_alloc", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""How torch's CPU allocator, the C++ library, the CUDA driver and cuBLAS say that memory ran out."""
+
+CUDA_ERROR = "CUDA error:"
+"""How torch begins the text of an error of the CUDA runtime, which most often loses the context."""
+
+LOST: list[BaseException] = []
+"""Errors after which this process can call CUDA no more; kept, so that nothing that they hold on it is freed."""
+
+
+class LostContextError(RuntimeError):
+    """Nothing can be measured on a device whose context an earlier case of this process has lost."""
+
+
+def attempt(task: Task, *, interruptible: bool = False) -> dict[str, Any]:
+    """Returns the outcome of a task as plain data, whatever happens in it.
+
+    Where `interruptible`, KeyboardInterrupt is the user's and raised; in a worker only a layer can have raised it.
+    """
+    started, began = time.time(), time.monotonic()
     try:
         result = measure(task)
-    except UnsupportedError as error:
-        result = {"status": Status.UNSUPPORTED, "detail": str(error)}
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        result = {"status": Status.OUT_OF_MEMORY, "detail": _first_line(error)}
-    except Exception as error:  # noqa: BLE001  (the one place: a failing layer is an outcome, not our failure)
-        out_of_memory = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-        status = Status.OUT_OF_MEMORY if out_of_memory else Status.ERROR
-        detail = _first_line(error) if out_of_memory else traceback.format_exc(limit=-4)
-        result = {"status": status, "detail": detail}
-    return {"detail": "", **result, "started": started, "finished": time.time()}
+    except BaseException as error:  # the one place: whatever a layer raises is an outcome, not our failure
+        if interruptible and isinstance(error, KeyboardInterrupt):
+            raise
+        result = _failure(error)
+    finished = started + (time.monotonic() - began)  # the clock may be set meanwhile
+    return {"detail": "", **result, "started": started, "finished": finished}
+
+
+def _failure(error: BaseException) -> dict[str, Any]:
+    """Returns the status and the words for what a layer has raised; nothing here calls a device."""
+    if isinstance(error, UnsupportedError):
+        return {"status": Status.UNSUPPORTED, "detail": str(error)}
+    if isinstance(error, LostContextError):
+        return {"status": Status.ERROR, "detail": str(error)}
+    words = str(error) if isinstance(error, RuntimeError) else ""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(known in words for known in NO_MEMORY):
+        return {"status": Status.OUT_OF_MEMORY, "detail": _first_line(error) + headroom.words()}
+    detail = "".join(traceback.format_exception(error, limit=-4))
+    if isinstance(error, torch.AcceleratorError) or CUDA_ERROR in words:
+        LOST.append(error)
+        detail += f"{_first_line(error)} (the CUDA context of this process is lost; a case after it needs a fresh one)"
+    return {"status": Status.ERROR, "detail": detail}
 
 
 def measure(task: Task) -> dict[str, Any]:
     """Returns status, observations, flags and facts of a task that went well."""
+    if LOST and task.case["device"] == "cuda":
+        raise LostContextError(
+            f"an earlier case of this process lost its CUDA context ({_first_line(LOST[0])}), and nothing can be"
+            " measured on the device after it: use --executor isolated, where each case has a process of its own"
+        )
     before = memory.resident()
     kept = task.repeat != INSPECTION and memory.keep_freed()
     subject = build(task)
@@ -51,19 +93,13 @@ def measure(task: Task) -> dict[str, Any]:
         observations += finding.observations
         flags += finding.flags
         found |= finding.facts
-        _forget(subject)
+        memory.forget(subject)
     return {
         "status": Status.OK,
         "flags": [{"code": flag.code, "detail": flag.detail} for flag in flags],
         "observations": [{"metric": o.metric, "unit": o.unit, "samples": list(o.samples)} for o in observations],
         "facts": found | facts.arithmetic(subject),
     }
-
-
-def _forget(subject: Subject) -> None:
-    """Gives cached device memory back, so that no pass sees what another one left."""
-    if subject.device.type == "cuda":
-        torch.cuda.empty_cache()
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,12 +1,13 @@
-"""How many bytes a call needs: the device allocator's own peak, or the process' high-water mark on a CPU."""
+"""How many bytes a call needs: the device allocator's own peaks, or the process' high-water mark on a CPU."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -14,6 +15,8 @@ from bench.records import Flag
 from bench.worker.finding import Finding, one
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bench.records import Task
     from bench.worker.subject import Subject
 
@@ -32,18 +35,79 @@ M_TRIM_THRESHOLD = -1
 MOST_KEPT = 2**31 - 4096
 
 
+class Allocator(Protocol):
+    """What is asked of torch's allocator for a GPU: `torch.cuda`, or a fake of it."""
+
+    def empty_cache(self) -> None:
+        """Gives the device back what no tensor uses."""
+
+    def reset_peak_memory_stats(self, device: torch.device) -> None:
+        """Sets the peaks to the levels of now."""
+
+    def memory_stats(self, device: torch.device) -> dict[str, Any]:
+        """Returns levels and peaks in bytes, by name; empty before the device is first used."""
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """What one call did to a GPU's allocator, which was emptied before it; bytes.
+
+    `added` is the peak of what tensors used above the level before the call, `allocated` that peak itself, `reserved`
+    the most that the allocator held of the device's memory. `inactive_split` is the most that lay idle in pieces of
+    blocks of which other pieces were in use: it can neither be given back nor taken for anything larger.
+    """
+
+    added: int
+    allocated: int
+    reserved: int
+    inactive_split: int
+
+    @property
+    def fragmentation(self) -> float | None:
+        """What the allocator held beyond what tensors used, both at their peak, over what it held."""
+        return 1 - self.allocated / self.reserved if self.reserved else None
+
+
 def observe(subject: Subject, task: Task) -> Finding:
     """Returns bytes of the parameters, most bytes during a call, and most bytes that the call adds."""
     del task
+    return look(subject)
+
+
+def look(subject: Subject, allocator: Allocator = torch.cuda) -> Finding:
+    """Returns what `observe` does.
+
+    A first call is made before the one that is measured: it loads code, and makes the optimizer's state, which belongs
+    to the peak and is nothing that a call adds.
+    """
     parameters = sum(p.numel() * p.element_size() for p in subject.layer.parameters())
     count = sum(p.numel() for p in subject.layer.parameters())
     known = one("parameter_memory", "B", parameters) + one("parameters", "count", count)
     x_BMD = subject.batches[0]
-    held = parameters + x_BMD.numel() * x_BMD.element_size()
-    added = _cuda(subject) if subject.device.type == "cuda" else _cpu(subject)
+    peaks = _cuda(subject, allocator) if subject.device.type == "cuda" else None
+    added = _cpu(subject) if peaks is None else peaks.added
+    state = None if subject.optimizer is None else optimizer_bytes(subject.optimizer)
+    known += one("optimizer_memory", "B", state)
     if added is None:
         return Finding(known, (Flag("memory_unknown"),))
-    return Finding(known + one("activation_memory", "B", added) + one("peak_memory", "B", held + added))
+    peak = parameters + x_BMD.numel() * x_BMD.element_size() + (state or 0) + added
+    known += one("activation_memory", "B", added) + one("peak_memory", "B", peak)
+    if peaks is None:
+        return Finding(known)
+    known += one("reserved_memory", "B", peaks.reserved) + one("fragmentation", "ratio", peaks.fragmentation)
+    return Finding(known, facts={"inactive_split_bytes": peaks.inactive_split})
+
+
+def optimizer_bytes(optimizer: torch.optim.Optimizer) -> int:
+    """Returns the bytes of an optimizer's state, wherever it lies: none before its first step."""
+    return sum(t.numel() * t.element_size() for t in _tensors(list(optimizer.state.values())))
+
+
+def forget(subject: Subject, allocator: Allocator = torch.cuda) -> None:
+    """Gives cached device memory back, so that no pass sees what another one left."""
+    if subject.device.type == "cuda":
+        gc.collect()
+        allocator.empty_cache()
 
 
 def keep_freed() -> bool:
@@ -64,17 +128,29 @@ def resident() -> int | None:
     return _read("VmRSS")
 
 
-def _cuda(subject: Subject) -> int:
-    """Returns bytes that a call adds to what torch's allocator holds before it."""
+def _cuda(subject: Subject, allocator: Allocator) -> Peaks:
+    """Returns what a call does to torch's allocator, after a first call, whose leavings are given back."""
     subject.call(0)
     subject.synchronize()
-    gc.collect()
-    torch.cuda.empty_cache()
-    held = torch.cuda.memory_allocated(subject.device)
-    torch.cuda.reset_peak_memory_stats(subject.device)
+    forget(subject, allocator)
+    held = allocator.memory_stats(subject.device).get("allocated_bytes.all.current", 0)
+    allocator.reset_peak_memory_stats(subject.device)
     subject.call(0)
     subject.synchronize()
-    return int(torch.cuda.max_memory_allocated(subject.device)) - held
+    stats = allocator.memory_stats(subject.device)
+    allocated, reserved, idle = (
+        int(stats.get(f"{name}.all.peak", 0)) for name in ("allocated_bytes", "reserved_bytes", "inactive_split_bytes")
+    )
+    return Peaks(allocated - int(held), allocated, reserved, idle)
+
+
+def _tensors(value: object) -> Iterator[torch.Tensor]:
+    """Yields the tensors in a state, however nested."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(inner)
 
 
 def _cpu(subject: Subject) -> int | None:

@@ -13,6 +13,7 @@ import torch
 
 from bench import costs, images, inputs
 from bench.axes import AXES
+from bench.worker.device import processes_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,30 +27,48 @@ ROTATION = 4
 """Calls take turns over this many batches, so that no routing is learnt by heart by caches or branch predictors."""
 
 
+RATE = 1e-9
+"""Learning rate of training steps; AdamW moves a weight by about as much in each."""
+
+
 class UnsupportedError(RuntimeError):
     """The case cannot run here for a reason that is nobody's mistake."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A layer or model, the batches it is called with, and the gradient that comes back from above."""
+    """A layer or model, the batches it is called with, and the gradient that comes back from above.
+
+    `compiled` belongs to launch compile, `optimizer` to mode train_step; `processes_before` are those that held a GPU
+    before this one did, None where nobody looked.
+    """
 
     layer: torch.nn.Module
     batches: tuple[torch.Tensor, ...]
     cotangent: torch.Tensor
     device: torch.device
     mode: str
+    launch: str
     cold: bool
+    compiled: Callable[[torch.Tensor], torch.Tensor] | None = None
+    optimizer: torch.optim.Optimizer | None = None
+    processes_before: frozenset[int] | None = None
+
+    @property
+    def run(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The layer as it is launched."""
+        return self.layer if self.compiled is None else self.compiled
 
     def call(self, turn: int) -> torch.Tensor:
-        """Runs the layer once on the batch whose turn it is, with the backward pass if the mode has one."""
+        """Runs the layer once on the batch whose turn it is, with backward pass and optimizer step as the mode says."""
         x = self.batches[turn % len(self.batches)]
         if self.mode == "forward":
             with torch.inference_mode():
-                output: torch.Tensor = self.layer(x)
-            return output
-        output = self.layer(x)
+                return self.run(x)
+        output = self.run(x)
         output.backward(self.cotangent)  # type: ignore[no-untyped-call]
+        if self.optimizer is not None:
+            self.optimizer.step()
         for leaf in (x, *self.layer.parameters()):
             leaf.grad = None
         return output.detach()
@@ -70,6 +89,7 @@ def build(task: Task) -> Subject:
     device = torch.device(str(case["device"]))
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UnsupportedError("torch sees no CUDA device")
+    before = processes_before() if device.type == "cuda" else None
     if case["threads"] is not None:
         torch.set_num_threads(int(case["threads"]))
     torch.manual_seed(int(case["seed"] or 0))
@@ -90,7 +110,30 @@ def build(task: Task) -> Subject:
     for batch in batches:
         batch.requires_grad_(not forward_only and not of_images)  # nobody asks for the gradient of a photograph
     cotangent = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(batches[0])
-    return Subject(layer, batches, cotangent.detach(), device, str(case["mode"]), case["cache"] == "cold")
+    launch = str(case["launch"])
+    return Subject(
+        layer,
+        batches,
+        cotangent.detach(),
+        device,
+        str(case["mode"]),
+        launch,
+        case["cache"] == "cold",
+        torch.compile(layer, dynamic=False) if launch == "compile" else None,
+        optimizer(str(case["optimizer"]), layer, device) if case["mode"] == "train_step" else None,
+        before,
+    )
+
+
+def optimizer(name: str, layer: torch.nn.Module, device: torch.device) -> torch.optim.Optimizer:
+    """Returns the optimizer of a training step, in torch's fused form.
+
+    Its rate is so small that a thousand steps leave the routing as it is; the work does not depend on it.
+    """
+    parameters = list(layer.parameters())
+    if name == "sgd":
+        return torch.optim.SGD(parameters, lr=RATE, fused=True)
+    return torch.optim.AdamW(parameters, lr=RATE, fused=True, capturable=device.type == "cuda")
 
 
 def _check_shape(target: str, given: tuple[int, ...], returned: tuple[int, ...]) -> None:

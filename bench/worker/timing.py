@@ -1,124 +1,90 @@
-"""How long a call takes: calibrated blocks, warm-up on the same path, samples until the median is known.
+"""How long a call takes, with a fixed kernel timed after each sample.
 
-After each sample a fixed kernel is timed, so that stored figures can be compared through it: between processes it
-moves with the machine, not with the layer.
+Stored figures can be compared through that kernel: between processes it moves with the machine, not with the layer.
 """
 
 from __future__ import annotations
 
 import gc
-import math
-import resource
-import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from statistics import median
+from typing import TYPE_CHECKING
 
-import psutil
 import torch
 
+from bench import conditions, readings
 from bench.caveats import IMPRECISE
 from bench.records import Flag, Observation
-from bench.stats import median_half_width
-from bench.worker.clock import Clock, clock_for
+from bench.stats import precision, serial_correlation
+from bench.watch import GpuWatch
+from bench.worker.clock import clock_for
+from bench.worker.device import uuid
 from bench.worker.finding import Finding
+from bench.worker.launch import ready
+from bench.worker.sampling import Samples, Stopwatches, sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bench.records import Settings, Task
+    from bench.records import Task
     from bench.worker.subject import Subject
-
-WARM_UP_SHARE = 0.5
-"""Warm-up takes at most this share of the time limit."""
-
-STEADY = 0.03
-"""Warm-up ends when the last three blocks lie this close together, relative to their median."""
 
 REFERENCE_SHAPE = (256, 384, 1536)
 """Rows, width and hidden width of the reference kernel: one expert's work, about a third of a GFLOP."""
 
-BUSY_CORES = 0.25
-"""Cores that other programs may use before a measurement counts as disturbed."""
+LAUNCH_BOUND = 1.2
+"""Wall time over device time from which on launching, not computing, is what takes the time."""
 
-
-@dataclass(frozen=True)
-class Samples:
-    """Seconds per call of the layer and of the reference kernel, block by block, and why sampling ended."""
-
-    layer: tuple[float, ...]
-    reference: tuple[float, ...]
-    iterations: int
-    reason: str
+COARSE = 1e-3
+"""Largest share of a block that timing it may add."""
 
 
 def observe(subject: Subject, task: Task) -> Finding:
     """Returns latency samples with the interleaved reference, and what happened around them."""
-    clock = clock_for(subject.device)
-    reference = reference_kernel(subject.device)
-    watch = _Others()
-    faults = _page_faults()
+    watches = Stopwatches(clock_for(subject.device), clock_for(subject.device))
+    call, reference = ready(subject), reference_kernel(subject.device)
     gc.collect()
     gc.disable()
+    before = conditions.read()
     try:
-        samples = sample(subject.call, reference, clock, task.settings, cold=subject.cold)
+        with GpuWatch(uuid(subject.device), before=subject.processes_before) as gpu:
+            samples = sample(call, reference, watches, task.settings, cold=subject.cold)
     finally:
         gc.enable()
-    others = watch.cores()
-    flags: list[Flag] = []
-    width = median_half_width(samples.layer)
-    if samples.reason == "time limit" and (width is None or width > IMPRECISE):
-        detail = "1 sample" if len(samples.layer) == 1 else f"{len(samples.layer)} samples"
-        flags.append(Flag("time_limit", detail + ("" if width is None else f", ±{width:.0%}")))
-    if others is not None and others > BUSY_CORES:
-        flags.append(Flag("loaded", f"{others:.1f} cores in use by others"))
+    after = conditions.read()
+    overhead, around = watches.layer.overhead, conditions.facts(before, after)
+    marks = {"preempted": samples.preempted, **readings.marks(gpu.watched, samples.spans)}
     return Finding(
         observations=(
             Observation("latency", "s", samples.layer),
+            *((Observation("wall_latency", "s", samples.wall),) if samples.wall else ()),
             Observation("reference_latency", "s", samples.reference),
         ),
-        flags=tuple(flags),
+        flags=(
+            *flags(samples, overhead),
+            *conditions.flags(before, after),
+            *readings.flags(gpu.watched, samples.spans),
+        ),
         facts={
-            "iterations": samples.iterations,
+            "iterations": samples.warm_up.iterations,
             "stopped_by": samples.reason,
-            "half_width": width,
-            "others_cores": others,
-            "page_faults_per_sample": (_page_faults() - faults) / len(samples.layer),
+            "half_width": precision(samples.layer),
+            "serial_correlation": serial_correlation(samples.layer),
+            "warm_up_blocks": samples.warm_up.blocks,
+            "warm_up_seconds": samples.warm_up.seconds,
+            "warm_up_steady": samples.warm_up.steady,
+            "timer_overhead": overhead,
+            "starved_samples": samples.starved,
+            **around,
+            **readings.facts(gpu.watched, samples.spans),
+            "page_faults_per_sample": around["minor_faults"] / len(samples.layer),
+            "marks": {name: list(indices) for name, indices in marks.items() if indices},
         },
     )
 
 
-def sample(
-    call: Callable[[int], object],
-    reference: Callable[[int], object],
-    clock: Clock,
-    settings: Settings,
-    *,
-    cold: bool = False,
-    now: Callable[[], float] = time.perf_counter,
-) -> Samples:
-    """Returns samples of `call`, each followed by one of `reference`.
-
-    Warm-up does what the timed blocks do, cache flush included. Sampling ends when half the interval of the median is
-    narrower than asked for, with at least the asked number of samples, or at the time limit.
-    """
-    began = now()
-    prepare = clock.flush if cold else _nothing
-    iterations, turn = _warm_up(call, clock, prepare, began + WARM_UP_SHARE * settings.max_seconds, cold=cold, now=now)
-    reference_iterations, _ = _warm_up(reference, clock, _nothing, now(), cold=False, now=now)
-    layer: list[float] = []
-    beside: list[float] = []
-    deadline = now() + settings.max_seconds
-    while True:
-        prepare()
-        layer.append(clock.block(call, turn, iterations))
-        turn += iterations
-        beside.append(clock.block(reference, 0, reference_iterations))
-        if len(layer) >= settings.min_samples:
-            width = median_half_width(layer)
-            if width is not None and width <= settings.half_width:
-                return Samples(tuple(layer), tuple(beside), iterations, "precise")
-        if now() >= deadline:
-            return Samples(tuple(layer), tuple(beside), iterations, "time limit")
+def flags(samples: Samples, overhead: float) -> list[Flag]:
+    """Returns the caveats that the samples of a process raise, where timing a block adds so many seconds."""
+    return [*_precise(samples), *_launch_bound(samples), *_coarse(samples, overhead)]
 
 
 def reference_kernel(device: torch.device) -> Callable[[int], object]:
@@ -137,61 +103,26 @@ def reference_kernel(device: torch.device) -> Callable[[int], object]:
     return kernel
 
 
-def _warm_up(
-    call: Callable[[int], object],
-    clock: Clock,
-    prepare: Callable[[], None],
-    deadline: float,
-    *,
-    cold: bool,
-    now: Callable[[], float],
-) -> tuple[int, int]:
-    """Returns how many calls make a block, and the next turn, once three blocks agree or the deadline has passed.
-
-    With cold caches a block is one call: the second would find them warm.
-    """
-    turn, iterations = 0, 1
-    last: list[float] = []
-    while True:
-        prepare()
-        seconds = clock.block(call, turn, iterations)
-        turn += iterations
-        wanted = 1 if cold else max(1, math.ceil(clock.least_block / max(seconds, 1e-9)))
-        if wanted > iterations:
-            iterations, last = wanted, []
-            continue
-        last = [*last[-2:], seconds]
-        steady = len(last) == 3 and max(last) - min(last) <= STEADY * sorted(last)[1]
-        if steady or now() >= deadline:
-            return iterations, turn
+def _precise(samples: Samples) -> list[Flag]:
+    """Returns whether time was up before the median was known."""
+    width = precision(samples.layer)
+    if samples.reason != "time limit" or (width is not None and width <= IMPRECISE):
+        return []
+    count = len(samples.layer)
+    detail = "1 sample" if count == 1 else f"{count} samples"
+    return [Flag("time_limit", detail + ("" if width is None else f", ±{width:.0%}"))]
 
 
-def _nothing() -> None:
-    """Prepares nothing: caches stay as the last call left them."""
+def _launch_bound(samples: Samples) -> list[Flag]:
+    """Returns whether the host, not the device, sets the pace."""
+    share = samples.starved / len(samples.layer)
+    if share > 0.5:
+        return [Flag("launch_bound", f"the device waited for the host in {share:.0%} of the samples")]
+    ratio = median(samples.wall) / median(samples.layer) if samples.wall else 1.0
+    return [Flag("launch_bound", f"{ratio:.1f} times as long on the wall clock")] if ratio > LAUNCH_BOUND else []
 
 
-def _page_faults() -> int:
-    """Returns how many pages this process has had to be given so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-
-
-class _Others:
-    """How many cores other programs keep busy between two moments."""
-
-    def __init__(self) -> None:
-        self._start = self._read()
-
-    def cores(self) -> float | None:
-        """Returns cores used by others since the start, None where the system does not tell."""
-        end = self._read()
-        wall, everyone, own = (b - a for a, b in zip(self._start, end, strict=True))
-        return max(0.0, everyone - own) / wall if wall > 0 else None
-
-    @staticmethod
-    def _read() -> tuple[float, float, float]:
-        """Returns wall seconds, busy seconds of all cores, and processor seconds of this process."""
-        times: Any = psutil.cpu_times()
-        busy = sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
-        busy -= getattr(times, "guest_nice", 0.0)
-        own = psutil.Process().cpu_times()
-        return time.monotonic(), busy, own.user + own.system
+def _coarse(samples: Samples, overhead: float) -> list[Flag]:
+    """Returns whether timing a block adds more to it than it may."""
+    share = overhead / (median(samples.layer) * samples.warm_up.iterations)
+    return [Flag("coarse_clock", f"timing adds {share:.1%}")] if share > COARSE else []

@@ -10,10 +10,22 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 LEVELS = [
-    {"errors", "units", "stats", "environment", "gpus", "measurable"},
-    {"axes", "expression", "records", "costs", "grid", "inputs", "images"},
-    {"layers", "schema", "store", "caveats"},
-    {"plan", "metrics"},
+    {"errors", "units", "stats", "environment", "gpus", "energy", "measurable", "peaks", "interrupts"},
+    {
+        "axes",
+        "expression",
+        "records",
+        "costs",
+        "counts",
+        "grid",
+        "inputs",
+        "images",
+        "conditions",
+        "readings",
+        "watch",
+    },
+    {"layers", "schema", "rows", "store", "caveats"},
+    {"estimates", "plan", "metrics", "monotonic"},
     {"results", "table", "worker"},
     {"compare", "executors", "selfcheck"},
     {"run", "report", "pytest_plugin"},

@@ -6,7 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from bench.caveats import DISAGREEMENT, FEW_REPEATS, NOISY_SPREAD, TABLE, Caveat, of_counts, of_repeats, of_samples
+from bench.caveats import (
+    DISAGREEMENT,
+    FEW_REPEATS,
+    NOISY_SPREAD,
+    TABLE,
+    TOLERATED,
+    Caveat,
+    of_ceilings,
+    of_counts,
+    of_repeats,
+    of_samples,
+)
+from bench.counts import Count
 from bench.records import Flag
 
 BENCH = Path(__file__).parents[2] / "bench"
@@ -43,14 +55,20 @@ def test_codes_and_titles_are_unique() -> None:
 def test_every_flag_that_is_raised_is_in_the_list() -> None:
     assert raised() <= set(TABLE)
     assert {"noisy", "few_repeats", "processes_differ", "counters_disagree", "inaccurate", "loaded"} <= raised()
+    assert {"suspect", "unknown_peak"} <= raised()
 
 
 def test_thresholds_are_those_in_the_texts() -> None:
-    assert (NOISY_SPREAD, DISAGREEMENT, FEW_REPEATS) == (0.10, 0.01, 3)
+    assert (NOISY_SPREAD, DISAGREEMENT, FEW_REPEATS) == (0.10, 0.001, 3)
     assert "more than 10%" in TABLE["noisy"].text
     assert "more than 10%" in TABLE["processes_differ"].text
-    assert "more than 1%" in TABLE["counters_disagree"].text
+    assert "more than 0.1%" in TABLE["counters_disagree"].text
+    assert TOLERATED == 1.05
+    assert "above 105%" in TABLE["suspect"].text
     assert TABLE["few_repeats"].text.startswith("Fewer than 3 processes ")
+    assert "more than 2%" in TABLE["stolen"].text
+    assert "below 75%" in TABLE["clock_low"].text
+    assert "more than 5%" in TABLE["clock_changed"].text
 
 
 @pytest.mark.parametrize(
@@ -87,20 +105,48 @@ def test_processes_that_are_few_or_differ(half_width: float | None, replicates: 
 
 
 @pytest.mark.parametrize(
-    ("formula", "counted", "flags"),
+    ("formula", "counted", "said"),
     [
-        (1000.0, 1000.0, []),
-        (1000.0, 1009.0, []),
-        (1000.0, 991.0, []),
-        (1000.0, 1011.0, [Flag("counters_disagree", "torch counts 1.01 times the formula")]),
-        (1000.0, 989.0, [Flag("counters_disagree", "torch counts 0.99 times the formula")]),
-        (1000.0, 3000.0, [Flag("counters_disagree", "torch counts 3.00 times the formula")]),
-        (1000.0, 0.0, [Flag("counters_disagree", "torch counts 0.00 times the formula")]),
-        (None, 1000.0, []),
-        (1000.0, None, []),
-        (None, None, []),
-        (0.0, 1000.0, []),
+        (1000.0, 1000.0, None),
+        (1000.0, 1001.0, None),
+        (1000.0, 999.0, None),
+        (1000.0, 1002.0, "torch counts 1.002 times the formula, 2 FLOP more: aten.mm 1.00 kFLOP"),
+        (1000.0, 998.0, "torch counts 0.998 times the formula, 2 FLOP fewer: aten.mm 998 FLOP"),
+        (1000.0, 3000.0, "torch counts 3 times the formula, 2.00 kFLOP more: aten.mm 3.00 kFLOP"),
+        (1000.0, 0.0, "torch counts 0 times the formula, 1.00 kFLOP fewer: aten.mm 0 FLOP"),
+        (None, 1000.0, None),
+        (1000.0, None, None),
+        (None, None, None),
+        (0.0, 0.0, None),
     ],
 )
-def test_counts_that_disagree(formula: float | None, counted: float | None, flags: list[Flag]) -> None:
-    assert of_counts(formula, counted) == flags
+def test_counts_that_disagree(formula: float | None, counted: float | None, said: str | None) -> None:
+    torch = Count(counted, {} if counted is None else {"aten.mm": counted})
+    assert of_counts(formula, torch, Count()) == ([] if said is None else [Flag("counters_disagree", said)])
+
+
+def test_counters_that_disagree_where_the_formula_is_unknown() -> None:
+    said = "torch counts 1 FLOP more than fvcore: matrix products 1 FLOP more (torch aten.mm 3 FLOP, fvcore mm 2 FLOP)"
+    found = of_counts(None, Count(3.0, {"aten.mm": 3}), Count(2.0, {"mm": 2}))
+    assert found == [Flag("counters_disagree", said)]
+
+
+def test_samples_that_move_or_hang_together() -> None:
+    rising = [1 + 0.004 * i for i in range(30)]
+    assert of_samples(rising) == [Flag("drifting", "by +8%"), Flag("correlated", "correlation 0.90")]
+    little = [1 + 0.001 * i for i in range(30)]
+    assert [flag.code for flag in of_samples(little)] == ["correlated"]
+    assert of_samples([1.0, 1.01, 0.99] * 10) == []
+
+
+@pytest.mark.parametrize(
+    ("shares", "flags"),
+    [
+        ({}, []),
+        ({"the measured FLOP/s": 1.05}, []),
+        ({"the measured FLOP/s": 1.051}, [Flag("suspect", "105% of the measured FLOP/s")]),
+        ({"a": 3.0, "b": 0.9, "c": 1.5}, [Flag("suspect", "300% of a, 150% of c")]),
+    ],
+)
+def test_rates_above_what_a_device_can_do(shares: dict[str, float], flags: list[Flag]) -> None:
+    assert of_ceilings(shares) == flags

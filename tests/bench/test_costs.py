@@ -312,7 +312,9 @@ def test_dense_layers_of_a_sparse_one_s_size_by_hand() -> None:
 def test_half_precision_halves_bytes_and_nothing_else(layer: Callable[..., Any], dtype: str) -> None:
     axes = TOKENS | {"slots_per_expert": 2}
     full, half = layer(axes), layer(axes | {"dtype": dtype})
-    sizes = {name: getattr(full, name) // 2 for name in ("parameter_bytes", "output_bytes", "min_bytes")}
+    sizes = {
+        name: getattr(full, name) // 2 for name in ("parameter_bytes", "output_bytes", "between_bytes", "min_bytes")
+    }
     assert half == dataclasses.replace(full, **sizes)
 
 

@@ -133,7 +133,7 @@ def test_an_empty_machine_is_unknown_everywhere_and_never_zero(tmp_path: Path) -
 def test_this_machine_answers() -> None:
     assert comparable_facts()["cores_usable"] >= 1
     assert differences(comparable_facts(), comparable_facts()) == []
-    assert len(measurable()) == 12
+    assert len(measurable()) == 14
 
 
 @pytest.mark.parametrize(

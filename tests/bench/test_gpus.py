@@ -23,6 +23,7 @@ def test_a_gpu_is_described_in_base_units() -> None:
             power_limit_w=700.0,
             energy_counter=True,
             mig_enabled=False,
+            clock_reasons=True,
             other_processes=(),
         )
     ]

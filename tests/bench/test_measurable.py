@@ -34,13 +34,17 @@ def test_a_quiet_machine_with_a_gpu_has_nothing_to_mend(machine: MakeMachine, mo
         "transparent_huge_pages",
         "memory_reading",
         "memory_peak_reset",
+        "cpu_energy",
         "gpu",
         "gpu_energy",
+        "gpu_clock_reasons",
         "gpu_processes",
     ]
 
 
 QUOTA = {"sys/fs/cgroup/user.slice/cpu.max": "150000 100000"}
+RAPL = "sys/class/powercap/intel-rapl:0/energy_uj"
+NO_RAPL = dict.fromkeys(RAPL.replace("energy_uj", name) for name in ("name", "energy_uj", "max_energy_range_uj"))
 DISCHARGING = {"sys/class/power_supply/BAT0/type": "Battery", "sys/class/power_supply/BAT0/status": "Discharging"}
 
 
@@ -77,6 +81,9 @@ DISCHARGING = {"sys/class/power_supply/BAT0/type": "Battery", "sys/class/power_s
         ),
         ("memory_reading", {"proc/self/status": "VmRSS: 1 kB"}, "no VmHWM in", "stay empty"),
         ("memory_peak_reset", {"proc/self/clear_refs": None}, "No such file", "include start-up"),
+        ("cpu_energy", {RAPL: None}, "/sys/class/powercap may not be read", "chmod a+r"),
+        ("cpu_energy", NO_RAPL, "no processor package in /sys/class/powercap", "stay empty"),
+        ("cpu_energy", NO_RAPL | {"proc/cpuinfo": FOUR_THREADS}, "a virtual machine hides it", "stay empty"),
         ("gpu", {}, "Driver Not Loaded", "install the NVIDIA driver"),
         ("gpu_energy", {}, "no GPU", "stay empty"),
     ],
@@ -104,6 +111,8 @@ def test_each_thing_that_spoils_a_measurement_says_what_to_do(
         ("battery", DISCHARGING | {"sys/class/power_supply/BAT0/status": "Charging"}, "charging"),
         ("battery", DISCHARGING | {"sys/class/power_supply/BAT0/scope": "Device"}, "no battery"),
         ("transparent_huge_pages", {"sys/kernel/mm/transparent_hugepage/enabled": None}, "has none"),
+        ("cpu_energy", {}, "energy counter of the processor packages readable"),
+        ("gpu_clock_reasons", {}, "no GPU to throttle"),
         ("gpu_processes", {}, "no GPU to share"),
     ],
 )
@@ -130,6 +139,11 @@ def test_the_reset_of_the_peak_is_tried_and_makes_no_file(machine: MakeMachine) 
     [
         ("gpu_energy", {"nvmlDeviceGetTotalEnergyConsumption": None}, "GPU 0 shows no energy counter"),
         ("gpu_energy", {"nvmlDeviceGetMigMode": lambda _: [1, 1]}, "GPU 0 is cut into MIG slices"),
+        (
+            "gpu_clock_reasons",
+            {"nvmlDeviceGetCurrentClocksEventReasons": None},
+            "GPU 0 does not say why its clocks are low",
+        ),
         (
             "gpu_processes",
             {"nvmlDeviceGetComputeRunningProcesses": lambda _: [SimpleNamespace(pid=-7), SimpleNamespace(pid=-9)]},

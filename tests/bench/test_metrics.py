@@ -7,16 +7,26 @@ from typing import Any
 import pytest
 
 from bench import units
-from bench.metrics import TABLE, Metric, accuracy, efficiency, memory, routing, speed
+from bench.metrics import TABLE, Metric, accuracy, efficiency, energy, memory, roofline, routing, speed
 from bench.plan import single
 from bench.records import Case
 
 BENCH = Path(__file__).parents[2] / "bench"
-FAMILIES = (speed.FAMILY, memory.FAMILY, efficiency.FAMILY, routing.FAMILY, accuracy.FAMILY)
+FAMILIES = (
+    speed.FAMILY,
+    memory.FAMILY,
+    efficiency.FAMILY,
+    roofline.FAMILY,
+    energy.FAMILY,
+    routing.FAMILY,
+    accuracy.FAMILY,
+)
 DENSE = single("dense", {"batch_size": 2, "seq_len": 6, "d_model": 5, "d_ff": 7})
 FLOPS = 4 * 12 * 5 * 7  # two products of 12 rows
 OUTSIDE = DENSE.with_axes(layer="my:Layer")
 TIMES = {"latency": (0.5, 0.25), "reference_latency": (0.25, 0.5)}
+ENERGY = {"energy": (6.0, 3.0), "energy_time": (0.5, 0.125)}
+OBSERVED = TIMES | ENERGY
 
 
 def derived(name: str, case: Case, observed: dict[str, tuple[float, ...]] | None = None) -> tuple[float, ...]:
@@ -30,8 +40,9 @@ def test_a_metric_is_described(metric: Metric) -> None:
     assert metric.title
     assert metric.text.endswith(".")
     assert metric.better in {"lower", "higher", None}
-    assert set(metric.needs) <= set(TABLE)
-    assert all(TABLE[need].derive is None for need in metric.needs)
+    observed = set(metric.needs) - set(roofline.KNOWN)
+    assert observed <= set(TABLE)
+    assert all(TABLE[need].derive is None for need in observed)
     assert metric.derive is not None or not metric.needs
 
 
@@ -47,18 +58,34 @@ def test_names_are_unique_and_in_the_order_of_the_report() -> None:
     assert named == [
         "latency",
         "throughput",
+        "wall_latency",
+        "compile_time",
         "reference_latency",
         "relative_latency",
         "peak_memory",
         "activation_memory",
         "parameter_memory",
+        "optimizer_memory",
+        "saved_memory",
+        "reserved_memory",
+        "fragmentation",
         "parameters",
         "flops",
         "flops_executed",
+        "useful_share",
         "flops_torch",
         "flops_fvcore",
         "flops_per_s",
         "arithmetic_intensity",
+        "mfu",
+        "ceiling_share",
+        "executed_share",
+        "bandwidth_share",
+        "peak_bandwidth_share",
+        "energy",
+        "energy_per_token",
+        "energy_time",
+        "power",
         "drop_rate",
         "unrouted_rate",
         "load_imbalance",
@@ -96,12 +123,18 @@ def test_what_a_worker_observes_is_in_the_table_with_that_unit() -> None:
         ("flops", (FLOPS,)),
         ("flops_executed", (FLOPS,)),
         ("flops_per_s", (2 * FLOPS, 4 * FLOPS)),
+        ("energy_per_token", (0.5, 0.25)),
+        ("power", (12.0, 24.0)),
         # parameters 2DF + F + D, x and y of 12 x 5, hidden 12 x 7, four bytes each
         ("arithmetic_intensity", (FLOPS / (4 * (2 * 5 * 7 + 7 + 5 + 2 * 12 * 5 + 12 * 7)),)),
     ],
 )
 def test_derived_figures_by_hand(name: str, samples: tuple[float, ...]) -> None:
-    assert derived(name, DENSE, TIMES) == samples
+    assert derived(name, DENSE, OBSERVED) == samples
+
+
+def test_no_name_of_a_ceiling_is_that_of_a_metric() -> None:
+    assert not set(roofline.KNOWN) & set(TABLE)
 
 
 def test_a_step_with_gradients_is_three_forward_steps_of_work() -> None:
@@ -119,15 +152,24 @@ def test_executed_work_includes_what_the_backend_adds() -> None:
     assert derived("flops_executed", indexed) == (router + 9 * row,)  # three places of each of three experts
     einsum = indexed.with_axes(backend="einsum")
     assert derived("flops_executed", einsum) == (router + 9 * row + 2 * (2 * 6 * 9 * 5),)
+    assert derived("useful_share", indexed) == ((router + 6 * row) / (router + 9 * row),)
+    assert derived("useful_share", DENSE) == (1.0,)
+
+
+def test_work_that_is_done_once_and_asked_for_twice_has_no_useful_share() -> None:
+    peer = single("peer", {"num_experts": 9, "top_k": 4, "d_ff": 16, "seq_len": 6, "d_model": 8, "backend": "einsum"})
+    assert derived("flops", peer) > derived("flops_executed", peer)
+    assert derived("useful_share", peer) == ()
 
 
 def test_work_that_depends_on_the_tokens_is_unknown_and_so_has_no_sample() -> None:
     case = single("token_choice", {"num_experts": 4, "backend": "grouped", "capacity_factor": 1.0})
     assert derived("flops_executed", case) == ()
+    assert derived("useful_share", case) == ()
     assert len(derived("flops", case)) == 1
 
 
-@pytest.mark.parametrize("name", ["flops", "flops_executed", "flops_per_s", "arithmetic_intensity"])
+@pytest.mark.parametrize("name", ["flops", "flops_executed", "useful_share", "flops_per_s", "arithmetic_intensity"])
 def test_a_layer_from_outside_has_no_formula_and_so_no_sample(name: str) -> None:
     assert derived(name, OUTSIDE, TIMES) == ()
 
@@ -140,13 +182,18 @@ def test_a_layer_from_outside_has_a_throughput() -> None:
 def test_what_was_not_observed_gives_no_sample(name: str) -> None:
     assert derived(name, DENSE) == ()
     for need in TABLE[name].needs:
-        assert derived(name, DENSE, {key: values for key, values in TIMES.items() if key != need}) == ()
+        assert derived(name, DENSE, {key: values for key, values in OBSERVED.items() if key != need}) == ()
 
 
-@pytest.mark.parametrize("name", ["throughput", "flops_per_s", "relative_latency"])
+@pytest.mark.parametrize("name", ["throughput", "flops_per_s", "relative_latency", "power"])
 def test_a_time_of_nought_gives_no_sample_and_no_infinity(name: str) -> None:
-    expected: dict[str, Any] = {"throughput": (24.0,), "flops_per_s": (2 * FLOPS,), "relative_latency": (2.0,)}
-    observed = {"latency": (0.5, 0.0), "reference_latency": (0.25, 0.0)}
+    expected: dict[str, Any] = {
+        "throughput": (24.0,),
+        "flops_per_s": (2 * FLOPS,),
+        "relative_latency": (2.0,),
+        "power": (12.0,),
+    }
+    observed = ENERGY | {"latency": (0.5, 0.0), "reference_latency": (0.25, 0.0), "energy_time": (0.5, 0.0)}
     assert derived(name, DENSE, observed) == expected[name]
 
 
@@ -162,6 +209,10 @@ def test_observed_figures_are_not_derived() -> None:
         "relative_latency",
         "flops",
         "flops_executed",
+        "useful_share",
         "flops_per_s",
         "arithmetic_intensity",
+        *(metric.name for metric in roofline.FAMILY),
+        "energy_per_token",
+        "power",
     }

@@ -162,7 +162,7 @@ def test_the_same_skew_however_written_is_the_same_case() -> None:
 
 TAKES_SOFT = (
     "layer, backend, num_experts, slots_per_expert, memory, active_experts, subset_choice, renormalize_active, "
-    "normalize, activation, batch_size, seq_len, d_model, d_ff, dtype, device, mode, launch, cache, input, "
+    "normalize, activation, batch_size, seq_len, d_model, d_ff, dtype, device, mode, optimizer, launch, cache, input, "
     "threads, seed"
 )
 
@@ -179,15 +179,15 @@ TAKES_SOFT = (
             (
                 "g.toml: sweep 2: layer token_choice does not take the axis slots_per_expert (it takes: "
                 "layer, backend, num_experts, top_k, capacity_factor, group_size, batch_priority, renormalize, "
-                "capacity_rounding, activation, batch_size, seq_len, d_model, d_ff, dtype, device, mode, launch, "
-                "cache, input, threads, seed)"
+                "capacity_rounding, activation, batch_size, seq_len, d_model, d_ff, dtype, device, mode, optimizer, "
+                "launch, cache, input, threads, seed)"
             ),
         ),
         (
             {"layer": "dense", "backend": "einsum"},
             (
                 "g.toml: sweep 2: layer dense does not take the axis backend (it takes: layer, activation, batch_size, "
-                "seq_len, d_model, d_ff, dtype, device, mode, launch, cache, input, threads, seed)"
+                "seq_len, d_model, d_ff, dtype, device, mode, optimizer, launch, cache, input, threads, seed)"
             ),
         ),
         (
@@ -348,15 +348,15 @@ def test_a_part_has_the_skips_of_its_layer_and_those_of_images() -> None:
             {**VIT, "moe": "dense", "num_experts": 8},
             (
                 "g.toml: sweep 1: layer vit with variant=tiny moe=dense does not take the axis num_experts (it takes: "
-                "layer, variant, moe, batch_size, dtype, device, mode, launch, cache, input, threads, seed)"
+                "layer, variant, moe, batch_size, dtype, device, mode, optimizer, launch, cache, input, threads, seed)"
             ),
         ),
         (
             {**VIT, "moe": ["dense", "expert_choice"], "num_experts": 8, "top_k": 1},
             (
                 "g.toml: sweep 1: layer vit does not take the axis top_k (it takes: layer, variant, moe, batch_size, "
-                "dtype, device, mode, launch, cache, input, threads, seed, backend, num_experts, capacity_factor, "
-                "group_size, capacity_rounding)"
+                "dtype, device, mode, optimizer, launch, cache, input, threads, seed, backend, num_experts, "
+                "capacity_factor, group_size, capacity_rounding)"
             ),
         ),
         (
@@ -573,10 +573,11 @@ def test_seed_and_repeat_make_the_order() -> None:
     assert len(set(orders)) > 20
 
 
-def test_the_estimate_is_an_upper_bound_with_the_inspection() -> None:
-    found = planned(MANY)
-    # 6 cases, 5 timed processes and one inspection each, 1 s of samples and 0.7 s beside
-    assert found.estimated_seconds(5, 1.0) == pytest.approx(6 * 6 * 1.7)
+def test_a_case_whose_weights_do_not_fit_is_skipped() -> None:
+    read = grid.parse({"sweep": [{"layer": "dense", "d_model": 1024, "d_ff": [1024, 1_000_000]}]}, source="g.toml")
+    found = make(read, memory={"cpu": 2 * 2**30})
+    assert [p.skip for p in found.cases] == [None, "weights take 7.6 GiB, cpu has 2.0 GiB"]
+    assert all(p.skip is None for p in make(read, memory={"cuda": 2**30}).cases)
 
 
 # one case
@@ -609,6 +610,36 @@ def test_a_single_case_has_every_other_axis_at_its_default() -> None:
         "top_k": 2,
     }
     assert single("dense", {}, devices=BOTH)["device"] == "cuda"
+
+
+def test_a_training_step_names_its_optimizer_and_other_modes_have_none() -> None:
+    assert single("dense", {"mode": "train_step"})["optimizer"] == "adamw"
+    assert single("dense", {"mode": "train_step"}) == single("dense", {"mode": "train_step", "optimizer": "adamw"})
+    assert single("dense", {"mode": "train_step", "optimizer": "sgd"})["optimizer"] == "sgd"
+    assert "optimizer" not in dict(single("dense", {}))
+
+
+@pytest.mark.parametrize(
+    ("axes", "devices", "why"),
+    [
+        (
+            {"mode": "forward", "optimizer": "sgd"},
+            ("cpu",),
+            "optimizer=sgd means nothing in mode=forward, only in train_step",
+        ),
+        ({"launch": "graph"}, ("cpu",), "launch=graph replays CUDA graphs and means nothing on cpu"),
+        (
+            {"launch": "compile", "backend": "compile"},
+            ("cpu",),
+            "backend=compile is compiled already: launch=compile would measure the same twice",
+        ),
+        ({"launch": "graph"}, BOTH, None),
+        ({"launch": "compile", "mode": "train_step"}, ("cpu",), None),
+    ],
+)
+def test_common_axes_that_do_not_go_together(axes: dict[str, Any], devices: tuple[str, ...], why: str | None) -> None:
+    found = planned(SOFT, {**SOFT, **axes}, devices=devices)
+    assert found.cases[-1].skip == why
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from recorded import PROBE, SETTINGS, failed, measured
 
 from bench import grid, plan
-from bench.errors import NotComparableError
+from bench.errors import NotComparableError, StoreError
 from bench.executors.replay import ReplayExecutor
 from bench.plan import Plan
 from bench.records import Case, Outcome, Run, Status, Task
@@ -66,8 +66,27 @@ def begin(store: Store, the_plan: Plan) -> Run:
     return new_run(store, the_plan, PROBE, SETTINGS, command="softmoe-bench run --grid tiny.toml")
 
 
-def go(store: Store, the_plan: Plan, run: Run, executor: ReplayExecutor, log: Log | None = None) -> Summary:
-    return execute(the_plan, executor, store, run, SETTINGS, log or Log())
+def go(
+    store: Store,
+    the_plan: Plan,
+    run: Run,
+    executor: ReplayExecutor,
+    log: Log | None = None,
+    *,
+    retry_failed: bool = False,
+) -> Summary:
+    """A run of a minute, by its clock."""
+    moments = iter([100.0, 160.0])
+    return execute(
+        the_plan,
+        executor,
+        store,
+        run,
+        SETTINGS,
+        log or Log(),
+        retry_failed=retry_failed,
+        clock=lambda: next(moments),
+    )
 
 
 def fine(cases: Sequence[Case]) -> list[Outcome]:
@@ -77,7 +96,7 @@ def fine(cases: Sequence[Case]) -> list[Outcome]:
 def test_every_case_is_inspected_first_and_then_timed_in_shuffled_rounds(store: Store, the_plan: Plan) -> None:
     executor = ReplayExecutor(fine(the_plan.runnable))
     summary = go(store, the_plan, begin(store, the_plan), executor)
-    assert summary == Summary(interrupted=False, failed=(), measured=12)
+    assert summary == Summary(interrupted=False, failed=(), measured=12, seconds=60.0, in_workers=3 * (1.0 + 3 * 0.5))
     tasks = [(task.repeat, task.case.id) for task in executor.seen]
     ids = [case.id for case in the_plan.runnable]
     assert tasks[:3] == [(0, id_) for id_ in ids]
@@ -116,7 +135,7 @@ def test_a_run_keeps_the_versions_of_other_packages_that_it_measures(
 
 def test_a_case_that_fails_is_recorded_once_and_not_tried_again(store: Store, the_plan: Plan) -> None:
     first, second, third = the_plan.runnable
-    outcomes = [failed(first, Status.OUT_OF_MEMORY, "no memory"), *fine([second, third])]
+    outcomes = [failed(first, Status.TIMEOUT, "too slow"), *fine([second, third])]
     log = Log()
     summary = go(store, the_plan, begin(store, the_plan), ReplayExecutor(outcomes), log)
     assert summary.failed == (first.id,)
@@ -124,7 +143,7 @@ def test_a_case_that_fails_is_recorded_once_and_not_tried_again(store: Store, th
     assert log.lines.count("pass over 2") == 3
     assert "start 2/1" not in log.lines
     assert [o.status for o in store.outcomes("latest" and store.find("latest").id) if o.case_id == first.id] == [
-        Status.OUT_OF_MEMORY
+        Status.TIMEOUT
     ]
 
 
@@ -138,7 +157,7 @@ def test_an_interruption_keeps_everything_and_resume_measures_only_the_rest(stor
     outcomes = fine(the_plan.runnable)
     run = begin(store, the_plan)
     summary = go(store, the_plan, run, Stopping(outcomes, at=7))
-    assert summary == Summary(interrupted=True, failed=(), measured=7)
+    assert (summary.interrupted, summary.failed, summary.measured) == (True, (), 7)
     assert store.find(run.id).state == "interrupted"
     kept = {(o.case_id, o.repeat) for o in store.outcomes(run.id)}
     assert len(kept) == 7
@@ -197,3 +216,74 @@ def test_replay_without_a_record_is_an_error_not_a_figure(the_plan: Plan) -> Non
     outcome = ReplayExecutor([]).run(plan.task(the_plan.runnable[0], 1, SETTINGS))
     assert outcome.status is Status.ERROR
     assert outcome.detail == "nothing is recorded for this case and repeat"
+
+
+def statuses(store: Store, run: Run) -> dict[tuple[str, int], Status]:
+    return {(o.case_id, o.repeat): o.status for o in store.outcomes(run.id)}
+
+
+def test_what_is_larger_than_a_case_without_memory_is_not_started(store: Store, the_plan: Plan) -> None:
+    small, middle, large = the_plan.runnable
+    run = begin(store, the_plan)
+    executor = ReplayExecutor([*fine([small, large]), failed(middle, Status.OUT_OF_MEMORY, "no memory")])
+    summary = go(store, the_plan, run, executor)
+    assert summary.failed == (middle.id,)
+    assert large.id not in {task.case.id for task in executor.seen}
+    (skip,) = [o for o in store.outcomes(run.id) if o.case_id == large.id]
+    assert skip.status is Status.SKIPPED
+    assert f"(case {middle.id}) ran out of memory" in skip.detail
+    assert len([o for o in store.outcomes(run.id) if o.case_id == small.id]) == 4
+
+
+def test_the_rule_outlives_an_interruption(store: Store, the_plan: Plan) -> None:
+    _, middle, large = the_plan.runnable
+    run = begin(store, the_plan)
+    outcomes = [failed(middle, Status.OUT_OF_MEMORY, "no memory")]
+    go(store, the_plan, run, Stopping([*fine(the_plan.runnable[:1]), *outcomes], at=2))
+    again = ReplayExecutor(fine(the_plan.runnable))
+    assert go(store, the_plan, run, again).failed == (middle.id,)
+    assert {task.case.id for task in again.seen} == {the_plan.runnable[0].id}
+    assert statuses(store, run)[large.id, 0] is Status.SKIPPED
+
+
+def test_failed_cases_and_those_skipped_with_them_are_measured_again_in_full(store: Store, the_plan: Plan) -> None:
+    small, middle, _ = the_plan.runnable
+    run = begin(store, the_plan)
+    go(store, the_plan, run, ReplayExecutor([*fine([small]), failed(middle, Status.OUT_OF_MEMORY, "no memory")]))
+    again = ReplayExecutor(fine(the_plan.runnable))
+    summary = go(store, the_plan, run, again, retry_failed=True)
+    assert (summary.failed, summary.measured) == ((), 2 * 4)
+    assert small.id not in {task.case.id for task in again.seen}
+    assert set(statuses(store, run).values()) == {Status.OK}
+    assert len(statuses(store, run)) == 12
+
+
+def test_an_interrupted_retry_keeps_the_old_outcome_until_there_is_a_new_one(store: Store, the_plan: Plan) -> None:
+    first, second, _ = the_plan.runnable
+    run = begin(store, the_plan)
+    go(store, the_plan, run, ReplayExecutor([failed(case) for case in the_plan.runnable]))
+    go(store, the_plan, run, Stopping(fine(the_plan.runnable), at=1), retry_failed=True)
+    assert statuses(store, run)[first.id, 0] is Status.OK
+    assert statuses(store, run)[second.id, 0] is Status.ERROR
+
+
+def test_a_store_that_fails_leaves_the_run_interrupted(
+    store: Store, the_plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("disk is full")
+
+    run = begin(store, the_plan)
+    monkeypatch.setattr(store, "add_outcome", full)
+    with pytest.raises(StoreError, match="disk is full"):
+        go(store, the_plan, run, ReplayExecutor(fine(the_plan.runnable)))
+    assert store.find(run.id).state == "interrupted"
+
+
+def test_a_name_that_another_program_takes_in_between_is_given_up(
+    store: Store, the_plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(store, the_plan)
+    names = iter(["tiny-1", "tiny-2", "tiny-2"])
+    monkeypatch.setattr(store, "free_name", lambda _stem: next(names))
+    assert begin(store, the_plan).name == "tiny-2"

@@ -1,8 +1,10 @@
 """Intervals against scipy's, against exact binomial ranks, and against seeded simulations."""
 
 import math
+import random
 import subprocess
 import sys
+from statistics import median
 
 import numpy as np
 import pytest
@@ -12,11 +14,14 @@ from scipy import stats as scipy_stats
 
 from bench.stats import (
     Interval,
+    drift,
     geometric_interval,
     median_half_width,
     paired_ratio_interval,
+    precision,
     ratio_interval,
     relative_spread,
+    serial_correlation,
     t_quantile,
 )
 
@@ -315,3 +320,72 @@ def test_reading_the_module_does_not_read_scipy() -> None:
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "False False False\n"
     )
+
+
+def wandering(count: int, weight: float, seed: int = 0) -> list[float]:
+    """Samples around 1 of which each keeps a share of its predecessor's deviation."""
+    draw = random.Random(seed)  # noqa: S311  (noise, not a secret)
+    deviations = [draw.gauss(0, 0.01)]
+    for _ in range(count - 1):
+        deviations.append(weight * deviations[-1] + draw.gauss(0, 0.01))
+    return [1 + deviation for deviation in deviations]
+
+
+def test_the_correlation_of_neighbours() -> None:
+    assert serial_correlation([1.0] * 20) is None
+    assert serial_correlation([1.0, 2.0] * 3) is None
+    assert serial_correlation([1.0, 2.0] * 50) == pytest.approx(-0.99)
+    assert serial_correlation([float(i) for i in range(100)]) == pytest.approx(1.0, abs=0.05)
+    found = serial_correlation(wandering(2000, 0.6))
+    assert found == pytest.approx(0.58, abs=0.06)  # 6 / pi * asin(0.6 / 2): ranks of normal values
+    independent = serial_correlation(wandering(2000, 0.0))
+    assert independent == pytest.approx(0.0, abs=0.06)
+
+
+def test_one_long_stop_does_not_hide_what_samples_have_in_common() -> None:
+    samples = wandering(1000, 0.8)
+    before = serial_correlation(samples)
+    samples[77] = 50.0
+    assert serial_correlation(samples) == pytest.approx(before, abs=0.01)
+
+
+def test_precision_counts_correlated_samples_for_less() -> None:
+    samples = wandering(400, 0.6)
+    plain, correlation = median_half_width(samples), serial_correlation(samples)
+    assert plain is not None
+    assert correlation is not None
+    assert precision(samples) == pytest.approx(plain * ((1 + correlation) / (1 - correlation)) ** 0.5)
+    alternating = [1.0, 1.1] * 20
+    assert precision(alternating) == median_half_width(alternating)
+    assert precision([1.0] * 5) is None
+    assert precision([1.0] * 10) == 0
+
+
+def test_precision_covers_the_median_of_correlated_samples() -> None:
+    """Of 400 processes with correlated samples, at least nine in ten know their own long-run median."""
+    covered = plainly = 0
+    for seed in range(400):
+        samples = wandering(60, 0.6, seed)
+        centre = median(samples)
+        width, plain = precision(samples), median_half_width(samples)
+        assert width is not None
+        assert plain is not None
+        covered += abs(centre - 1) <= width * centre
+        plainly += abs(centre - 1) <= plain * centre
+    assert covered / 400 >= 0.9
+    assert plainly / 400 < 0.85
+
+
+def test_a_drift_is_more_than_noise() -> None:
+    assert drift([1.0] * 11) is None
+    assert drift([1.0] * 30) is None
+    assert drift([float(i) for i in range(10, 40)]) == pytest.approx(34.5 / 14.5 - 1)
+    falling = [1 - 0.003 * i + 0.01 * (-1) ** i for i in range(60)]
+    found = drift(falling)
+    assert found is not None
+    assert found < -0.1
+
+
+def test_independent_samples_seldom_look_like_a_drift() -> None:
+    called = sum(drift(wandering(40, 0.0, seed)) is not None for seed in range(1000))
+    assert called / 1000 <= 0.02

@@ -1,3 +1,4 @@
+import json
 import sqlite3
 import subprocess
 import sys
@@ -6,11 +7,10 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
-from recorded import dense, failed, inspected, measured, run, soft, timed, write_many
+from recorded import CEILINGS, dense, failed, inspected, measured, run, soft, timed, write_many
 
 from bench.errors import InputError, StoreError
-from bench.records import SCHEMA, Flag, Planned, Status
-from bench.results import load
+from bench.records import Ceiling, Flag, Planned, Status
 from bench.schema import check
 from bench.store import Store, open_store
 
@@ -139,18 +139,44 @@ def test_two_processes_write_at_once(tmp_path: Path) -> None:
         assert all(len(o.samples("latency")) == 5 for o in outcomes)
 
 
-@pytest.mark.parametrize("form", sorted(SCHEMA))
-def test_stores_of_every_form_are_read(form: int, tmp_path: Path) -> None:
-    kept = Path(__file__).parents[1] / "data" / "stores" / f"form-{form}.db"
-    path = tmp_path / kept.name
-    path.write_bytes(kept.read_bytes())
-    store = open_store(str(path))
-    found = load(store, store.find("baseline:main"))
-    assert [result.status for result in found.cases] == [Status.OK, Status.TIMEOUT, Status.SKIPPED]
-    assert found.cases[0].value("latency") == pytest.approx(2.0)
-    assert found.cases[0].case == soft()
-    store.close()
-    assert path.read_bytes() == kept.read_bytes()
+def test_the_latest_run_is_the_one_begun_last_whatever_the_clock_said(store: Store) -> None:
+    """The clock steps back between two runs."""
+    for name, id_, started in (
+        ("a", "cccccccccccc", 300.0),
+        ("b", "bbbbbbbbbbbb", 100.0),
+        ("c", "aaaaaaaaaaaa", 200.0),
+    ):
+        store.start_run(replace(run(name, id=id_), started=started), [Planned(soft())])
+    assert [found.name for found in store.runs()] == ["a", "b", "c"]
+    assert store.find("latest").name == "c"
+
+
+def test_ceilings_belong_to_a_machine(store: Store) -> None:
+    here, elsewhere = run().environment, run(cpu="Another CPU").environment
+    store.keep_ceilings(here, CEILINGS)
+    assert store.ceilings(here.fingerprint) == CEILINGS
+    assert store.ceilings(elsewhere.fingerprint) == ()
+    with sqlite3.connect(store.shown_as) as connection:
+        (facts,) = connection.execute("SELECT DISTINCT comparable FROM ceilings").fetchone()
+    connection.close()
+    assert json.loads(facts) == here.comparable
+
+
+def test_calibrating_a_device_again_replaces_all_of_it_and_nothing_else(store: Store) -> None:
+    here = run().environment
+    cuda = Ceiling("cuda", "bfloat16", "FLOP/s", (8e14,), "8192 x 8192 x 8192")
+    store.keep_ceilings(here, [*CEILINGS, cuda])
+    again = Ceiling("cpu", "float32", "FLOP/s", (2e11,), "512 x 512 x 512")
+    store.keep_ceilings(here, [again])
+    assert store.ceilings(here.fingerprint) == (again, cuda)
+
+
+def test_a_ceiling_that_is_no_number_is_not_kept(store: Store) -> None:
+    here = run().environment
+    store.keep_ceilings(here, CEILINGS)
+    with pytest.raises(ValueError, match="Out of range float"):
+        store.keep_ceilings(here, [Ceiling("cpu", "float32", "FLOP/s", (float("inf"),))])
+    assert store.ceilings(here.fingerprint) == CEILINGS
 
 
 # what is not a store
@@ -195,7 +221,7 @@ def test_a_store_of_a_newer_version(store: Store, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "s.db") as connection:
         connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
     connection.close()
-    with pytest.raises(StoreError, match="has form 99, this program writes form 1: use a newer softmoe-bench"):
+    with pytest.raises(StoreError, match="has form 99, this program writes form 2: use a newer softmoe-bench"):
         open_store(str(tmp_path / "s.db"))
 
 

@@ -37,10 +37,18 @@ QUIET = {
     "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "3100000\n",
     "sys/devices/system/cpu/cpufreq/boost": "0\n",
     "sys/kernel/mm/transparent_hugepage/enabled": "always [madvise] never\n",
+    "proc/stat": "cpu  900 100 400 5000 30 20 10 0 200 0\ncpu0 900 100 400 5000 30 20 10 0 200 0\n",
+    "proc/vmstat": "pgpgin 77\npswpin 3\npswpout 4\n",
+    "sys/class/powercap/intel-rapl:0/name": "package-0\n",
+    "sys/class/powercap/intel-rapl:0/energy_uj": "5000000\n",
+    "sys/class/powercap/intel-rapl:0/max_energy_range_uj": "262143328850\n",
 }
 GOVERNOR = "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
 BOOST = "sys/devices/system/cpu/cpufreq/boost"
 
+
+UUID = "GPU-5a1b6e0c-0000-4c1d-9a7e-3f2f0c9d8e71"
+"""Of the fake GPU, as NVML writes it; CUDA leaves the prefix away."""
 
 MakeMachine = Callable[..., Path]
 
@@ -69,20 +77,29 @@ def fake_nvml(**changed: Callable[..., object] | None) -> SimpleNamespace:
     def refuse(*_: object) -> None:
         raise NvmlError("Not Supported")
 
+    def find(uuid: str) -> str:
+        if uuid != UUID:
+            raise NvmlError("Not Found")
+        return "handle 0"
+
     functions = {
         "nvmlInit": lambda: None,
         "nvmlShutdown": lambda: None,
         "nvmlDeviceGetCount": lambda: 1,
         "nvmlDeviceGetHandleByIndex": lambda index: f"handle {index}",
+        "nvmlDeviceGetHandleByUUID": find,
         "nvmlDeviceGetName": lambda _: "NVIDIA H200",
         "nvmlDeviceGetMemoryInfo": lambda _: SimpleNamespace(total=150_754_820_096, used=1, free=2),
         "nvmlSystemGetDriverVersion": lambda: "570.86.15",
         "nvmlDeviceGetCudaComputeCapability": lambda _: (9, 0),
         "nvmlDeviceGetNumGpuCores": lambda _: 16_896,
-        "nvmlDeviceGetClockInfo": lambda _, clock: {1: 345}[clock],
+        "nvmlDeviceGetClockInfo": lambda _, clock: {1: 345, 2: 3201}[clock],
         "nvmlDeviceGetMaxClockInfo": lambda _, clock: {1: 1980}[clock],
         "nvmlDeviceGetEnforcedPowerLimit": lambda _: 700_000,
         "nvmlDeviceGetTotalEnergyConsumption": lambda _: 0,
+        "nvmlDeviceGetPowerUsage": lambda _: 112_500,
+        "nvmlDeviceGetTemperature": lambda _, sensor: {0: 41}[sensor],
+        "nvmlDeviceGetCurrentClocksEventReasons": lambda _: 0x1,
         "nvmlDeviceGetMigMode": lambda _: [0, 0],
         "nvmlDeviceGetComputeRunningProcesses": lambda _: [SimpleNamespace(pid=os.getpid())],
         "nvmlDeviceGetGraphicsRunningProcesses": lambda _: [],

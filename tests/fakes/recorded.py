@@ -4,12 +4,18 @@ from collections.abc import Sequence
 
 from bench import plan
 from bench.executors import Probe
-from bench.records import Case, Environment, Flag, Observation, Outcome, Planned, Run, Settings, Status
+from bench.records import Case, Ceiling, Environment, Flag, Observation, Outcome, Planned, Run, Settings, Status
 from bench.results import RunResults, of_outcomes
 from bench.store import open_store
 
 HERE = {"cpu": "Test CPU", "cores_usable": 2, "torch": "2.13.0"}
 PROBE = Probe(devices=("cpu",), comparable={"torch": "2.13.0"})
+
+CEILINGS = (
+    Ceiling("cpu", "bandwidth", "B/s", (2.0e10, 1.9e10, 2.1e10), "copy of 256 MiB"),
+    Ceiling("cpu", "cache", "B", (4.0e6,), "last level"),
+    Ceiling("cpu", "float32", "FLOP/s", (1.0e11, 1.1e11, 0.9e11), "1024 x 1024 x 1024"),
+)
 
 
 def soft(**axes: object) -> Case:
@@ -96,3 +102,12 @@ def write_many(path: str, run_id: str) -> None:
     store = open_store(path)
     for repeat in range(40):
         store.add_outcome(run_id, timed(soft(), repeat, 1.0))
+
+
+def open_and_count(path: str, runs: int) -> None:
+    """Opens a store, which may migrate it, and finds as many runs; here for the same reason."""
+    store = open_store(path)
+    found = len(store.runs())
+    store.close()
+    if found != runs:
+        raise SystemExit(f"found {found} runs, expected {runs}")

@@ -336,6 +336,30 @@ def test_plan_shows_cases_and_skips(folder: Path) -> None:
     assert [case["skip"] is None for case in answer["cases"]] == [False, True, True]
 
 
+def test_plan_says_what_each_case_needs(folder: Path) -> None:
+    (folder / "one.toml").write_text('[[sweep]]\nlayer = "dense"\nseq_len = 32\nd_model = 16\nd_ff = 32\n')
+    words = ("plan", "--grid", str(folder / "one.toml"), "--repeats", "2", "--max-seconds", "3")
+    found = json.loads(invoke(*words, "--json").output)
+    [case] = found["cases"]
+    assert case["estimated_bytes"] == 4 * (2 * 16 * 32 + 32 + 16 + 2 * 32 * 16 + 32 * 32)
+    assert case["estimated_seconds"] == pytest.approx(3 * (3 + 0.7))
+    assert case["measured_before"] is False
+    output = invoke(*words).output
+    assert "(about 12.2 KiB, 11 s)" in output
+    assert "2 timed processes each and one inspection, about 11 s, up to 12.2 KiB by formula" in output
+
+
+def test_plan_knows_what_cases_took_before(folder: Path) -> None:
+    (folder / "one.toml").write_text(
+        '[run]\nrepeats = 1\nmax_seconds = 0.01\n[[sweep]]\nlayer = "dense"\nseq_len = 32\nd_model = 16\nd_ff = 32\n'
+    )
+    words = ("--grid", str(folder / "one.toml"), "--store", str(folder / "s.db"))
+    assert invoke("run", *words).exit_code == 0
+    [case] = json.loads(invoke("plan", *words, "--json").output)["cases"]
+    assert case["measured_before"] is True
+    assert "as before" in invoke("plan", *words).output
+
+
 # mistakes: one line each, nothing written
 
 
@@ -358,6 +382,7 @@ def test_plan_shows_cases_and_skips(folder: Path) -> None:
         (["run", "--grid", "tiny.toml", "--report", "."], "report . is a folder"),
         (["run", "--grid", "broken.toml"], "broken.toml: not valid TOML"),
         (["run", "--resume", "x", "--grid", "quick"], "--resume goes on with what the run asked"),
+        (["run", "--grid", "tiny.toml", "--retry-failed"], "name it with --resume RUN"),
         (["run", "--grid", "tiny.toml", "--store", "nowhere/s.db"], "nowhere does not exist"),
         (["run", "--grid", "tiny.toml", "--store", "broken.toml"], "broken.toml: file is not a database"),
         (["show"], "softmoe-bench.db does not exist"),

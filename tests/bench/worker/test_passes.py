@@ -13,7 +13,7 @@ from recorded import SETTINGS, dense, soft
 
 from bench import layers, plan
 from bench.records import Case, Status
-from bench.worker import accuracy, facts, main, memory, routing
+from bench.worker import accuracy, facts, launch, main, memory, routing
 from bench.worker.subject import Subject, UnsupportedError, build, keywords, resolve
 
 
@@ -40,7 +40,7 @@ def test_turns_take_other_tokens() -> None:
     assert len({float(x.sum()) for x in subject.batches}) == 4
 
 
-@pytest.mark.parametrize("mode", ["forward", "forward_backward"])
+@pytest.mark.parametrize("mode", ["forward", "forward_backward", "train_step"])
 def test_a_call_leaves_nothing_behind(mode: str) -> None:
     subject = subject_of(soft(mode=mode))
     output = subject.call(5)
@@ -66,6 +66,54 @@ def test_training_computes_every_gradient() -> None:
         "router.scale",
         "tokens",
     ]
+
+
+@pytest.mark.parametrize(("name", "expected"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
+def test_a_training_step_moves_every_parameter_a_little(name: str, expected: type[torch.optim.Optimizer]) -> None:
+    subject = subject_of(soft(mode="train_step", optimizer=name, dtype="float32"))
+    assert type(subject.optimizer) is expected
+    stepped: list[object] = []
+    subject.optimizer.register_step_pre_hook(
+        lambda optimizer, *_: stepped.append([p.grad is not None for g in optimizer.param_groups for p in g["params"]])
+    )
+    before = [p.detach().clone() for p in subject.layer.parameters()]
+    for turn in range(3):
+        subject.call(turn)
+    assert stepped == [[True] * len(before)] * 3
+    for old, new in zip(before, subject.layer.parameters(), strict=True):
+        assert torch.allclose(old, new, atol=1e-6)
+    if name == "adamw":
+        assert all("exp_avg" in subject.optimizer.state[p] for p in subject.layer.parameters())
+
+
+def test_other_modes_have_no_optimizer() -> None:
+    assert subject_of(soft(mode="forward_backward")).optimizer is None
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # dynamo warns while it traces, and takes an error for its own failure
+@pytest.mark.parametrize("mode", ["forward", "train_step"])
+def test_a_compiled_layer_is_timed_compiled_and_counted_as_it_was_written(mode: str) -> None:
+    eager, compiled = (
+        main.measure(plan.task(soft(mode=mode, launch=launch), 0, SETTINGS)) for launch in ("eager", "compile")
+    )
+    assert compiled["status"] is Status.OK
+    found, plain = ({o["metric"]: o["samples"][0] for o in side["observations"]} for side in (compiled, eager))
+    assert found.keys() - plain.keys() == {"compile_time"}
+    assert found["compile_time"] > 0
+    assert found["flops_torch"] == plain["flops_torch"]
+    assert found["max_abs_error"] < 1e-5
+    assert compiled["facts"]["compiled_graphs"] >= 1
+    subject = subject_of(soft(mode=mode, launch="compile"))
+    assert subject.run is not subject.layer
+    assert torch.allclose(subject.call(0), subject.layer(subject.batches[0]).detach(), atol=1e-5)
+
+
+def test_what_is_not_compiled_has_no_compile_time() -> None:
+    subject = subject_of(soft())
+    assert subject.run is subject.layer
+    assert launch.observe(subject, plan.task(soft(), 0, SETTINGS)).observations == ()
+    assert launch.ready(subject) == subject.call
 
 
 def test_the_mode_decides_train_or_eval() -> None:

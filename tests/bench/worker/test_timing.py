@@ -1,120 +1,20 @@
-"""Rules of sampling, on a clock that only moves when told to."""
+"""What timing says of itself, and the stopwatches."""
 
-from collections.abc import Callable, Iterator
-from itertools import chain, repeat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
+from fake_cuda import FakeCuda
 from recorded import SETTINGS, soft
 
 from bench import plan
-from bench.records import Settings
+from bench.records import Flag
 from bench.worker import timing
-from bench.worker.clock import UNKNOWN_CACHE_BYTES, CpuClock, last_cache_bytes
-from bench.worker.subject import build
-
-
-class FakeClock:
-    """A call takes what `durations` says next; time passes only in blocks and flushes."""
-
-    least_block = 4e-3
-
-    def __init__(self, durations: Iterator[float], reference: float = 1e-3) -> None:
-        self.time = 0.0
-        self._durations, self._reference = durations, reference
-        self.log: list[str] = []
-        self.turns: list[int] = []
-
-    def block(self, call: Callable[[int], object], first: int, iterations: int) -> float:
-        kind = str(call(first))
-        seconds = next(self._durations) if kind == "layer" else self._reference
-        self.time += seconds * iterations
-        self.log.append(f"{kind}x{iterations}")
-        if kind == "layer":
-            self.turns.append(first)
-        return seconds
-
-    def flush(self) -> None:
-        self.log.append("flush")
-
-
-def layer(_turn: int) -> str:
-    return "layer"
-
-
-def reference(_turn: int) -> str:
-    return "reference"
-
-
-def sample(clock: FakeClock, settings: Settings, *, cold: bool = False) -> timing.Samples:
-    return timing.sample(layer, reference, clock, settings, cold=cold, now=lambda: clock.time)
-
-
-def test_a_steady_layer_is_sampled_as_often_as_asked_and_no_more() -> None:
-    clock = FakeClock(repeat(1e-3))
-    found = sample(clock, Settings(min_samples=10, max_seconds=9.0))
-    assert (len(found.layer), len(found.reference), found.reason) == (10, 10, "precise")
-    assert found.layer == (1e-3,) * 10
-    assert found.reference == (1e-3,) * 10
-
-
-def test_a_block_is_at_least_as_long_as_the_clock_needs() -> None:
-    assert sample(FakeClock(repeat(1e-3)), Settings()).iterations == 4
-    assert sample(FakeClock(repeat(1e-5)), Settings()).iterations == 400
-    assert sample(FakeClock(repeat(5e-3)), Settings()).iterations == 1
-
-
-def test_the_reference_follows_every_sample() -> None:
-    clock = FakeClock(repeat(5e-3))
-    sample(clock, Settings(min_samples=10, max_seconds=9.0))
-    assert clock.log[-6:] == ["layerx1", "referencex4"] * 3
-
-
-def test_a_noisy_layer_is_sampled_until_the_time_is_up() -> None:
-    durations = chain.from_iterable(repeat((1e-2, 3e-2)))
-    clock = FakeClock(durations)
-    found = sample(clock, Settings(min_samples=10, max_seconds=2.0))
-    assert found.reason == "time limit"
-    assert sum(found.layer) <= 2.0 + 4e-2
-    assert len(found.layer) > 50
-
-
-def test_one_sample_is_taken_however_slow_the_layer_is() -> None:
-    found = sample(FakeClock(repeat(60.0)), Settings(max_seconds=1.0))
-    assert found.layer == (60.0,)
-    assert found.reason == "time limit"
-
-
-def test_warm_up_goes_on_until_three_blocks_agree() -> None:
-    falling = [9e-3, 8e-3, 7e-3, 6e-3, 5e-3]
-    clock = FakeClock(chain(falling, repeat(5e-3)))
-    found = sample(clock, Settings(min_samples=10, max_seconds=9.0))
-    assert found.layer == (5e-3,) * 10
-
-
-def test_warm_up_is_capped_by_time() -> None:
-    never_steady = chain.from_iterable(repeat((0.1, 0.2, 0.3)))
-    clock = FakeClock(never_steady)
-    sample(clock, Settings(max_seconds=2.0))
-    before_first_reference = clock.log.index("referencex1")
-    assert before_first_reference <= 8
-
-
-def test_cold_caches_mean_a_flush_before_every_single_call_warm_up_included() -> None:
-    clock = FakeClock(repeat(1e-5))
-    found = sample(clock, Settings(min_samples=10, max_seconds=9.0), cold=True)
-    assert found.iterations == 1
-    calls = [entry for entry in clock.log if not entry.startswith("reference")]
-    assert calls[::2] == ["flush"] * (len(calls) // 2)
-    assert calls[1::2] == ["layerx1"] * (len(calls) // 2)
-
-
-def test_turns_go_on_so_that_inputs_rotate() -> None:
-    clock = FakeClock(repeat(1e-3))
-    sample(clock, Settings(min_samples=10, max_seconds=9.0))
-    assert clock.turns[0] == 0
-    assert clock.turns[1] == 1
-    assert clock.turns[2:] == list(range(5, 5 + 4 * (len(clock.turns) - 2), 4))
+from bench.worker.clock import UNKNOWN_CACHE_BYTES, CpuClock, CudaClock, last_cache_bytes
+from bench.worker.launch import graphed
+from bench.worker.sampling import Samples, WarmUp
+from bench.worker.subject import UnsupportedError, build
 
 
 def test_the_processor_s_clock_times_what_is_called() -> None:
@@ -144,16 +44,6 @@ def test_the_size_of_the_last_cache(tmp_path: Path) -> None:
     assert last_cache_bytes(tmp_path / "nothing") == UNKNOWN_CACHE_BYTES
 
 
-def test_a_busy_machine_is_a_caveat(monkeypatch: pytest.MonkeyPatch) -> None:
-    task = plan.task(soft(), 1, SETTINGS)
-    subject = build(task)
-    for cores, expected in ((0.1, []), (1.5, ["loaded"]), (None, [])):
-        monkeypatch.setattr(timing._Others, "cores", lambda _self, value=cores: value)
-        finding = timing.observe(subject, task)
-        assert [flag.code for flag in finding.flags if flag.code == "loaded"] == expected
-        assert finding.facts["others_cores"] == cores
-
-
 def test_the_garbage_collector_is_on_again_afterwards() -> None:
     import gc
 
@@ -162,32 +52,132 @@ def test_the_garbage_collector_is_on_again_afterwards() -> None:
     assert gc.isenabled()
 
 
-def test_other_programs_are_what_this_process_did_not_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    readings = iter([(0.0, 10.0, 1.0), (2.0, 14.0, 2.0)])
-    monkeypatch.setattr(timing._Others, "_read", staticmethod(lambda: next(readings)))
-    assert timing._Others().cores() == 1.5
+def found(layer: tuple[float, ...], *, wall: tuple[float, ...] = (), starved: int = 0, iterations: int = 1) -> Samples:
+    """Samples that were not taken, of a process that ran out of time."""
+    return Samples(layer, layer, "time limit", WarmUp(iterations, 0, 3, 0.1, steady=True), wall, starved=starved)
 
 
 @pytest.mark.parametrize(
-    ("layer_samples", "expected"),
-    [((1.0,) * 8, []), ((1.0, 1.2) * 4, ["time_limit"]), ((1.0,) * 3, ["time_limit"])],
+    ("samples", "expected"),
+    [
+        (found((1.0,) * 8), []),
+        (found((1.0, 1.2) * 4), [Flag("time_limit", "8 samples, ±9%")]),
+        (found((1.0,) * 3), [Flag("time_limit", "3 samples")]),
+        (found((1.0,)), [Flag("time_limit", "1 sample")]),
+        (found((1.0,) * 8, wall=(1.1,) * 8), []),
+        (found((1.0,) * 8, wall=(1.5,) * 8), [Flag("launch_bound", "1.5 times as long on the wall clock")]),
+        (found((1.0,) * 8, wall=(1.0,) * 8, starved=4), []),
+        (
+            found((1.0,) * 8, wall=(1.0,) * 8, starved=6),
+            [Flag("launch_bound", "the device waited for the host in 75% of the samples")],
+        ),
+        (found((1e-4,) * 8), []),
+        (found((1e-5,) * 8), [Flag("coarse_clock", "timing adds 1.0%")]),
+        (found((1e-5,) * 8, iterations=100), []),
+    ],
 )
-def test_a_rough_median_is_a_caveat(
-    layer_samples: tuple[float, ...], expected: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_process_says_of_its_samples(samples: Samples, expected: list[Flag]) -> None:
+    assert timing.flags(samples, overhead=1e-7) == expected
+
+
+def test_what_is_stored_beside_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = Samples(
+        (1.0,) * 10, (2.0,) * 10, "precise", WarmUp(4, 40, 7, 0.2, steady=False), (1.5,) * 10, preempted=(3,), starved=2
+    )
+    monkeypatch.setattr(timing, "sample", lambda *_, **__: samples)
     task = plan.task(soft(), 1, SETTINGS)
-    found = timing.Samples(layer_samples, layer_samples, 1, "time limit")
-    monkeypatch.setattr(timing, "sample", lambda *_, **__: found)
-    monkeypatch.setattr(timing._Others, "cores", lambda _self: None)
-    assert [flag.code for flag in timing.observe(build(task), task).flags] == expected
+    finding = timing.observe(build(task), task)
+    assert {o.metric: o.samples[0] for o in finding.observations} == {
+        "latency": 1.0,
+        "wall_latency": 1.5,
+        "reference_latency": 2.0,
+    }
+    facts = finding.facts
+    assert (facts["iterations"], facts["stopped_by"], facts["half_width"]) == (4, "precise", 0.0)
+    assert (facts["warm_up_blocks"], facts["warm_up_seconds"], facts["warm_up_steady"]) == (7, 0.2, False)
+    assert (facts["starved_samples"], facts["serial_correlation"]) == (2, None)
+    assert facts["marks"]["preempted"] == [3]
+    assert 0 < facts["timer_overhead"] < 1e-4
+
+
+# A device that is not here
+
+
+def clock_of(cuda: FakeCuda) -> CudaClock:
+    return CudaClock(torch.device("cuda"), cuda, cuda.now)
+
+
+def test_the_queue_is_filled_before_the_device_begins() -> None:
+    """A kernel of 2 microseconds that takes 5 to launch: events alone would time the launches."""
+    cuda = FakeCuda(launch=5e-6)
+    clock = clock_of(cuda)
+    seconds = [clock.block(lambda _: cuda.kernel(2e-6), 0, 100) for _ in range(3)]
+    assert seconds[0] > 4.9e-6
+    assert seconds[-1] == pytest.approx(2e-6)
+    assert not clock.starved
+    assert clock.wall(lambda _: cuda.kernel(2e-6), 0, 100) == pytest.approx(5.02e-6)
+
+
+def test_a_device_that_is_never_short_of_work_is_held_back_no_longer_than_needed() -> None:
+    cuda = FakeCuda(launch=5e-6)
+    clock = clock_of(cuda)
+    for _ in range(4):
+        seconds = clock.block(lambda _: cuda.kernel(1e-3), 0, 10)
+    assert seconds == pytest.approx(1e-3)
+    assert clock._hold == pytest.approx(1.5 * 10 * 5e-6)
+
+
+def test_a_call_that_waits_for_the_device_cannot_be_held_for_and_says_so() -> None:
+    def call(_turn: int) -> None:
+        cuda.kernel(1e-4)
+        cuda.wait()
+
+    cuda = FakeCuda(launch=5e-6)
+    clock = clock_of(cuda)
+    for _ in range(12):
+        seconds = clock.block(call, 0, 10)
+    assert clock.starved
+    assert clock._hold == 0
+    assert seconds == pytest.approx(1.05e-4)
+    holds = cuda.log.count("hold")
+    clock.block(call, 0, 10)
+    assert cuda.log.count("hold") == holds
+
+
+def test_a_graph_is_captured_for_every_batch_after_the_first_calls() -> None:
+    cuda = FakeCuda()
+    turns: list[int] = []
+    task = plan.task(soft(), 1, SETTINGS)
+    subject = build(task)
+    fake = SimpleNamespace(batches=subject.batches, call=turns.append)
+    replay = graphed(fake, cuda)  # type: ignore[arg-type]
+    assert turns == [0, 1, 2, 0, 1, 2, 3]
+    assert cuda.log == [
+        "wait",
+        "beside",
+        "back",
+        "wait",
+        "capture into None",
+        *["capture into the pool of graph 1"] * 3,
+    ]
+    for turn in range(5):
+        replay(turn)
+    assert cuda.log[-5:] == ["replay 1", "replay 2", "replay 3", "replay 4", "replay 1"]
+
+
+def test_a_layer_that_cannot_be_captured_is_unsupported() -> None:
+    def call(turn: int) -> None:
+        if turn == 0 and "capture into None" in cuda.log:
+            raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nlong advice")
+
+    cuda = FakeCuda()
+    fake = SimpleNamespace(batches=(1, 2), call=call)
+    with pytest.raises(UnsupportedError, match="cannot be captured: CUDA error: operation not permitted when stream"):
+        graphed(fake, cuda)  # type: ignore[arg-type]
 
 
 @pytest.mark.gpu
 def test_events_time_what_the_device_does() -> None:
-    import torch
-
-    from bench.worker.clock import CudaClock
-
     device = torch.device("cuda")
     a = torch.randn(2048, 2048, device=device)
     clock = CudaClock(device)
@@ -198,3 +188,25 @@ def test_events_time_what_the_device_does() -> None:
     l2 = torch.cuda.get_device_properties(device).L2_cache_size
     assert clock._rubbish is not None
     assert clock._rubbish.numel() * 4 >= 2 * l2
+
+
+@pytest.mark.gpu
+def test_the_device_is_timed_without_the_host_s_launches() -> None:
+    device = torch.device("cuda")
+    a = torch.randn(64, 64, device=device)
+    clock = CudaClock(device)
+    for _ in range(8):
+        seconds = clock.block(lambda _: a + a, 0, 200)
+    assert not clock.starved
+    wall = clock.wall(lambda _: a + a, 0, 200)
+    assert wall is not None
+    assert seconds < wall
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("mode", ["forward", "forward_backward", "train_step"])
+def test_a_replayed_graph_computes_what_the_layer_does(mode: str) -> None:
+    task = plan.task(soft(device="cuda", launch="graph", mode=mode), 1, SETTINGS)
+    finding = timing.observe(build(task), task)
+    assert min(finding.observations[0].samples) > 0
+    assert {o.metric for o in finding.observations} == {"latency", "wall_latency", "reference_latency"}

@@ -1,0 +1,168 @@
+"""The parent's side of the fork server: starts it, asks it for a worker, waits, and has the worker ended."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import WorkerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.executors.log import Log
+
+START_SECONDS = 120.0
+"""Longest wait for the server to load torch, which the first worker has to bear."""
+
+END_SECONDS = 60.0
+"""Longest wait for a killed worker: one in the middle of a driver's call ends only when that returns."""
+
+EXIT_SECONDS = 1.0
+"""How long a server that no longer answers may take to end, so that its own exit code is known."""
+
+TRIES = 2
+"""A server that was killed between two workers is started again, once."""
+
+
+class ForkServer:
+    """A process with torch loaded that forks one worker at a time; see `bench.worker.server`."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
+        self.worker: int | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id, None while there is none."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Starts the server, which loads torch while its user goes on.
+
+        Raises:
+            WorkerError: it cannot be started.
+        """
+        program = f"import sys; sys.path[:] = {sys.path!r}; from bench.worker.server import serve; serve(%d)"
+        ours, its = Pipe()
+        try:
+            self._process = subprocess.Popen(  # noqa: S603  (this very Python)
+                [sys.executable, "-c", program % its.fileno()],
+                pass_fds=[its.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # ours carries the answer
+                start_new_session=True,  # a Ctrl-C in the terminal is for the parent alone
+                env=_environment(),
+            )
+        except OSError as error:
+            ours.close()
+            raise WorkerError(f"no worker process can be started: {error}") from error
+        finally:
+            its.close()
+        self._connection = ours
+
+    def fork(self, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        """Starts a worker that calls a function, which it imports by its name.
+
+        Raises:
+            WorkerError: there can be none.
+        """
+        code: int | None = None
+        for _ in range(TRIES):
+            if self._connection is None:
+                self.start()
+            try:
+                answer = self._request(function, arguments)
+            except (OSError, EOFError):
+                code = self.stop(grace=EXIT_SECONDS)
+                continue
+            except BaseException:
+                self.stop()
+                raise
+            if isinstance(answer, int):
+                self.worker = answer
+                return
+            raise WorkerError(f"no worker process can be started: {answer}")
+        raise WorkerError(f"no worker process can be started: the server that forks them ended with {explain(code)}")
+
+    def _request(self, function: Callable[..., None], arguments: tuple[Any, ...]) -> int | str:
+        """Returns the server's answer to a request."""
+        assert self._connection is not None  # noqa: S101  (for the type checker)
+        self._connection.send((function, arguments))
+        if not self._connection.poll(START_SECONDS):
+            raise WorkerError(f"no worker process can be started: loading torch took more than {START_SECONDS:g} s")
+        answer: int | str = self._connection.recv()
+        return answer
+
+    def wait(self, limit: float, log: Log) -> bool:
+        """Waits until the worker has ended and returns whether it did so in time; reads its log meanwhile."""
+        assert self._connection is not None  # noqa: S101  (for the type checker)
+        deadline = time.monotonic() + limit
+        while True:
+            ready = wait([self._connection, log.fileno()], max(0.0, deadline - time.monotonic()))
+            if log.fileno() in ready:
+                log.read()
+            if self._connection in ready:
+                return True
+            if time.monotonic() >= deadline:
+                return False
+
+    def end(self) -> int | None:
+        """Kills what is left of the worker and returns its exit code, None where the server itself had ended.
+
+        Raises:
+            WorkerError: it cannot be killed.
+        """
+        worker, self.worker = self.worker, None
+        if worker is None or self._connection is None:
+            return None
+        try:
+            if not self._connection.poll():
+                self._connection.send(None)
+            if self._connection.poll(END_SECONDS):
+                code: int = self._connection.recv()
+                return code
+        except (OSError, EOFError):
+            self.stop()
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(worker, signal.SIGKILL)  # it died with the server, but not what it had started
+            return None
+        self.stop()
+        raise WorkerError(f"worker process {worker} was killed and is still there after {END_SECONDS:g} s")
+
+    def stop(self, *, grace: float = 0.0) -> int | None:
+        """Ends the server, first of all what it runs, and returns its exit code; `grace` is for one that is ending."""
+        if self.worker is not None:
+            self.end()
+        process, self._process = self._process, None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if process is None:
+            return None
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(grace)
+        process.kill()
+        return process.wait()
+
+
+def explain(code: int | None) -> str:
+    """Returns an exit code in words."""
+    if code is not None and code < 0:
+        known = {int(number): number.name for number in signal.Signals}
+        return f"signal {-code} ({known[-code]})" if -code in known else f"signal {-code}"
+    return f"exit code {code}"
+
+
+def _environment() -> dict[str, str]:
+    """Returns the environment of the server, in which numpy's OpenBLAS starts no thread where torch does not use it."""
+    quiet = {"OPENBLAS_NUM_THREADS": "1"} if platform.machine() == "x86_64" else {}
+    return {**quiet, **os.environ}
