@@ -28,11 +28,12 @@ NEGLIGIBLE = frozenset(WORDS.split())
 def is_negligible(name: str) -> bool:
     """Returns whether an operator has no products, from its name as a trace (aten::mm) or torch (aten.mm) has it.
 
-    One that is not torch's own may do anything.
+    One that is not torch's own may do anything; marks for a profiler, such as those around an optimizer's step, do not
+    compute.
     """
     space, _, word = name.replace("::", ".").partition(".")
     if space != "aten":
-        return False
+        return space == "profiler"
     plain = word.strip("_").removeprefix("foreach_").removesuffix("_data").removesuffix("_backward").rstrip("_")
     return plain in NEGLIGIBLE or any(_is_marked(getattr(torch.ops.aten, known, None)) for known in (word, plain))
 
