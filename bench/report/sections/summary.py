@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bench.results import RunResults
 
 GRAVEST = (
+    "suspect",
     "inaccurate",
     "loaded",
     "other_gpu_processes",
@@ -32,10 +33,16 @@ GRAVEST = (
     "clock_low",
     "clock_changed",
     "power_capped",
+    "launch_bound",
     "processes_differ",
     "few_repeats",
     "counters_disagree",
+    "drifting",
     "noisy",
+    "marked_samples",
+    "correlated",
+    "coarse_clock",
+    "graph_breaks",
     "routing_differs",
     "no_oracle",
     "memory_unknown",
@@ -44,9 +51,10 @@ GRAVEST = (
     "clock_stepped",
     "energy_shared",
     "time_limit",
+    "unknown_peak",
     "counter_incomplete",
 )
-"""Caveats by how much they may change the answer; unknown ones come before all others."""
+"""Every caveat, by how much it may change the answer; those of newer versions come before all others."""
 
 MOST_CAVEATS = 3
 INTERVALS = (

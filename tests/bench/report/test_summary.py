@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench import plan
+from bench import caveats, plan
 from bench.records import Flag, Status
 from bench.report import findings, view
 from bench.report.sections import summary
@@ -280,3 +280,7 @@ def test_a_model_is_other_work_than_a_layer_and_than_another_variant(make: Simpl
         "ViT tiny",
         "ViT S/16",
     ]
+
+
+def test_every_caveat_has_its_place_among_the_gravest() -> None:
+    assert sorted(summary.GRAVEST) == sorted(caveats.TABLE)
