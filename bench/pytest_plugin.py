@@ -26,18 +26,19 @@ def softmoe(benchmark: Any) -> Callable[..., Any]:  # noqa: ANN401  (pytest-benc
         from bench import layers, plan  # noqa: PLC0415  (this module is loaded by every pytest session)
         from bench.records import Settings  # noqa: PLC0415
         from bench.worker import facts  # noqa: PLC0415
+        from bench.worker.launch import ready  # noqa: PLC0415
         from bench.worker.subject import build  # noqa: PLC0415
 
         case = plan.single(layer, axes, devices=facts.devices())
         subject = build(plan.task(case, 1, Settings()))
         cost = layers.cost(case)
         benchmark.extra_info.update(case=case.id, axes=dict(case), flops=None if cost is None else cost.useful_flops)
-        turn = 0
+        launched, turn = ready(subject), 0
 
         def call() -> Any:  # noqa: ANN401
             nonlocal turn
             turn += 1
-            output = subject.call(turn)
+            output = launched(turn)
             subject.synchronize()
             return output
 
