@@ -61,7 +61,7 @@ def program(tmp_path: Path) -> Program:
             cwd=tmp_path,
             env={
                 **os.environ,
-                "PYTHONPATH": os.pathsep.join([str(FAKES), *sys.path]),
+                "PYTHONPATH": PATHS,
                 "TMPDIR": str(tmp_path / "scratch"),
                 **environment,
             },
@@ -104,7 +104,9 @@ class Doomed:
         self.context.set_forkserver_preload(["doomed"])
         self.told, tells = self.context.Pipe(duplex=False)
         self.process = self.context.Process(target=doomed.main, args=(str(path), tells))
-        self.process.start()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", PATHS)  # a fork server of Python 3.11 looks for what it preloads only here
+            self.process.start()
         tells.close()
         self.told.recv()  # it begins
 
