@@ -56,9 +56,18 @@ class Summary:
 
 
 def new_run(
-    store: Store, plan: Plan, probe: Probe, settings: Settings, *, name: str | None = None, command: str = ""
+    store: Store,
+    plan: Plan,
+    probe: Probe,
+    settings: Settings,
+    *,
+    name: str | None = None,
+    prefix: str = "",
+    command: str = "",
 ) -> Run:
     """Returns a fresh run of a plan on this machine, kept in the store before anything is measured.
+
+    Without a name it is called after its grid, with a prefix and the first free number.
 
     Raises:
         InputError: the store has a run of that name.
@@ -73,10 +82,11 @@ def new_run(
             "gpus": [asdict(gpu) for gpu in gpus()],
         },
     )
+    stem = prefix + plan.grid.name
     while True:
         run = Run(
             id=new_run_id(),
-            name=name or store.free_name(plan.grid.name),
+            name=name or store.free_name(stem),
             grid=plan.grid.source,
             description=plan.grid.description,
             command=command,
@@ -87,7 +97,7 @@ def new_run(
         try:
             store.start_run(run, plan.cases)
         except (InputError, StoreError):
-            if name is not None or store.free_name(plan.grid.name) == run.name:
+            if name is not None or store.free_name(stem) == run.name:
                 raise
         else:  # otherwise another program has taken the name in between
             return run

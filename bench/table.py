@@ -103,7 +103,9 @@ def summary(runs: Iterable[RunResults]) -> pd.DataFrame:
 def _of_latency(metric: str) -> bool:
     """Whether sample i of a metric belongs to latency sample i, whose marks it shares."""
     known = metrics.TABLE.get(metric)
-    return metric in ("latency", "reference_latency") or (known is not None and "latency" in known.needs)
+    return metric in ("latency", "wall_latency", "reference_latency") or (
+        known is not None and "latency" in known.needs
+    )
 
 
 def _frame(rows: list[dict[str, Any]], lead: list[str]) -> pd.DataFrame:

@@ -96,7 +96,7 @@ def start(
 ) -> tuple[Store, Run, Plan, Settings]:
     """Returns a new run, kept in the store once everything asked for is known to make sense.
 
-    Without a name it is called after its grid, with this prefix and the first free number.
+    `name` and `prefix` are those of `bench.run.new_run`.
     """
     from bench.cli.asking import understand  # noqa: PLC0415
     from bench.records import Settings  # noqa: PLC0415
@@ -116,8 +116,8 @@ def start(
         click.echo(f"note: {remark}", err=True)
     store = open_store(where, create=True)
     command = shlex.join(["softmoe-bench", *sys.argv[1:]])
-    called = name or store.free_name(prefix + plan.grid.name)
-    return store, new_run(store, plan, probe, settings, name=called, command=command), plan, settings
+    run = new_run(store, plan, probe, settings, name=name, prefix=prefix, command=command)
+    return store, run, plan, settings
 
 
 def _resume(word: str, where: str | None, executor: Executor) -> tuple[Store, Run, Plan, Settings]:
