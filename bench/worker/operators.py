@@ -16,10 +16,10 @@ max_pool2d_with_indices maximum mean median min minimum mode msort multinomial n
 native_group_norm native_layer_norm new_empty new_empty_strided new_full new_ones new_zeros nll_loss nll_loss_forward
 nonzero nonzero_numpy norm normal numel numpy_T one_hot ones ones_like pad permute prod rand rand_like randint randn
 randn_like randperm record_stream repeat repeat_interleave reshape reshape_alias resize resolve_conj rms_norm roll
-scalar_tensor scatter scatter_add scatter_reduce searchsorted select_scatter set silu slice_scatter softmax sort split
-split_with_sizes stack std std_mean sum sum_to_size take_along_dim to to_copy topk tril triu unflatten uniform unique2
-unique_dim unsafe_index unsafe_index_put unsafe_view upsample_bilinear2d upsample_nearest2d value_selecting_reduction
-var var_mean zero zeros zeros_like
+safe_softmax scalar_tensor scatter scatter_add scatter_reduce searchsorted select_scatter set silu slice_scatter
+softmax sort split split_with_sizes stack std std_mean sum sum_to_size take_along_dim to to_copy topk tril triu
+unflatten uniform unique2 unique_dim unsafe_index unsafe_index_put unsafe_view upsample_bilinear2d upsample_nearest2d
+value_selecting_reduction var var_mean zero zeros zeros_like
 """
 NEGLIGIBLE = frozenset(WORDS.split())
 """Words of operators without products that torch does not mark as such; in-place forms and gradients alike."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,8 @@ def count(subject: Subject) -> Count:
     witness, counter = Witness(), FlopCounterMode(display=False, custom_mapping=taught())
     try:
         # the kernels of a compiled layer are not operators any more
-        with _frozen(subject), torch.compiler.set_stance("force_eager"), witness, counter:
+        with _frozen(subject), torch.compiler.set_stance("force_eager"), warnings.catch_warnings(), witness, counter:
+            warnings.simplefilter("ignore")  # the counter remarks on a module within a compiled one
             subject.call(0)
     except (MemoryError, torch.OutOfMemoryError):
         raise
