@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench import layers
+from bench import layers, peaks
 from bench.records import INSPECTION, Status
 
 if TYPE_CHECKING:
@@ -20,42 +20,54 @@ if TYPE_CHECKING:
 STATE = {"sgd": 0, "adamw": 2}
 """Numbers that an optimizer keeps for each parameter."""
 
-SECONDS_BESIDE_TIMING = 0.7
-"""What a process costs beside its timed samples (start, weights, tokens, warm-up)."""
+SECONDS_BESIDE_TIMING = 0.5
+"""What a process costs beside warm-up and timed samples: start, weights, tokens."""
 
-FEWEST_CALLS = 3
-"""Calls of a timed process however slow they are: the check of the output's shape, one to warm up, one sample."""
+WARM_UP_SHARE = 0.5
+"""Warm-up takes at most this share of the time limit (`bench.worker.sampling`; a test holds them equal)."""
+
+FEWEST_CALLS = 4
+"""Calls of a timed process however slow they are: a look at the output's shape, the first, a warm one, one sample."""
 
 
 @dataclass(frozen=True)
 class Experience:
-    """What earlier runs on a machine tell: seconds of a process by case, and FLOP/s at best by device and dtype."""
+    """What earlier runs on a machine tell: seconds of a process by case, and the FLOP/s that it reaches at best.
+
+    `rates` are by device and number format, which for float32 the `machine` decides.
+    """
 
     seconds: Mapping[str, float] = field(default_factory=dict)
     rates: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    machine: Mapping[str, Fact] = field(default_factory=dict)
 
     def rate(self, axes: Mapping[str, AxisValue]) -> float | None:
         """Returns the FLOP/s that a case can reach at best, None where the machine was not calibrated."""
-        return self.rates.get((str(axes["device"]), str(axes["dtype"])))
+        device = str(axes["device"])
+        return self.rates.get((device, peaks.number_format(str(axes["dtype"]), device, self.machine)))
 
 
-def experience(store: Store, machine: Mapping[str, Fact]) -> Experience:
-    """Returns what runs and calibrations in a store tell of a machine, known by the facts that need no worker."""
+def experience(store: Store, machine: Mapping[str, Fact], max_seconds: float) -> Experience:
+    """Returns what runs and calibrations in a store tell of a machine, known by the facts that need no worker.
+
+    Only processes with the same time limit took what others will.
+    """
     runs = [
         run
         for run in store.runs()
         if all(run.environment.comparable.get(name) == value for name, value in machine.items())
     ]
-    if not runs:
-        return Experience()
     taken: dict[str, list[float]] = {}
     for run in runs:
-        for outcome in store.outcomes(run.id):
+        for outcome in store.outcomes(run.id) if run.settings.get("max_seconds") == max_seconds else ():
             if outcome.status is Status.OK and outcome.repeat != INSPECTION:
                 taken.setdefault(outcome.case_id, []).append(outcome.finished - outcome.started)
-    newest = runs[-1].environment
-    rates = {(ceiling.device, ceiling.what): ceiling.value for ceiling in store.ceilings(newest.fingerprint)}
-    return Experience({case_id: median(seconds) for case_id, seconds in taken.items()}, rates)
+    seconds = {case_id: median(found) for case_id, found in taken.items()}
+    for environment in (run.environment for run in reversed(runs)):
+        if known := store.ceilings(environment.fingerprint):
+            rates = {(ceiling.device, ceiling.what): ceiling.value for ceiling in known}
+            return Experience(seconds, rates, environment.comparable)
+    return Experience(seconds)
 
 
 def weights_bytes(axes: Mapping[str, AxisValue]) -> int | None:
@@ -95,7 +107,7 @@ def process_seconds(axes: Mapping[str, AxisValue], max_seconds: float, *, flops_
     cost = layers.cost(axes)
     flops = None if cost is None else cost.useful_flops
     slowest = 0.0 if flops is None or not flops_per_s else FEWEST_CALLS * flops / flops_per_s
-    return SECONDS_BESIDE_TIMING + max(max_seconds, slowest)
+    return SECONDS_BESIDE_TIMING + max((1 + WARM_UP_SHARE) * max_seconds, slowest)
 
 
 def _copies(axes: Mapping[str, AxisValue]) -> int:

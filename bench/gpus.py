@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from bench.environment import GIB, Fact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 # CUDA C++ Programming Guide, throughput of arithmetic instructions: 32-bit floating-point lanes of one SM
 _LANES_64, _LANES_128 = ("6.0", "7.0", "7.2", "7.5", "8.0"), ("6.1", "6.2", "8.6", "8.7", "8.9")
@@ -38,6 +38,7 @@ class Gpu:
     """
 
     index: int
+    uuid: str | None = None
     name: str | None = None
     memory_bytes: int | None = None
     driver: str | None = None
@@ -68,6 +69,14 @@ def gpus(nvml: Nvml | None = None) -> list[Gpu]:
         if library is None:
             return []
         return [_gpu(library, index) for index in range(ask(library, "nvmlDeviceGetCount") or 0)]
+
+
+def used_first(found: Sequence[Gpu], uuid: str | None) -> list[Gpu]:
+    """The GPUs with the one of that UUID before all others; it may come without NVML's prefix, as CUDA gives it.
+
+    CUDA_VISIBLE_DEVICES and the order in which CUDA counts make its first device another one than NVML's.
+    """
+    return sorted(found, key=lambda gpu: uuid is None or gpu.uuid is None or not gpu.uuid.endswith(uuid))
 
 
 def nvml_status(nvml: Nvml | None = None) -> str:
@@ -162,6 +171,7 @@ def _gpu(nvml: Nvml, index: int) -> Gpu:
     pids = processes(nvml, handle)
     return Gpu(
         index,
+        uuid=ask(nvml, "nvmlDeviceGetUUID", handle),
         name=ask(nvml, "nvmlDeviceGetName", handle),
         memory_bytes=None if memory is None else int(memory.total),
         driver=ask(nvml, "nvmlSystemGetDriverVersion"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench import caveats, metrics, units
+from bench import caveats, metrics
 from bench.axes import AXES
 from bench.counts import COUNTERS, count_of
 from bench.metrics import roofline
@@ -168,7 +168,7 @@ def _case(case: Case, outcomes: Sequence[Outcome], machine: Environment, measure
     }
     if latency := figures.get("latency"):
         flags += caveats.of_repeats(latency.interval.half_width, latency.interval.replicates)
-        flags += _marked(outcomes)
+        flags += _marked(outcomes, latency.value)
         flags += roofline.judge(case, latency.value, ceilings, machine)
     expected = figures.get("flops_executed")
     for outcome in outcomes:
@@ -180,7 +180,7 @@ def _case(case: Case, outcomes: Sequence[Outcome], machine: Environment, measure
     return CaseResult(case, status, detail, _merge(flags), figures, tuple(outcomes), ceilings)
 
 
-def _marked(outcomes: Sequence[Outcome]) -> list[Flag]:
+def _marked(outcomes: Sequence[Outcome], seconds: float) -> list[Flag]:
     """Returns the caveat of marked samples, with the latency that the others give if they are at least half."""
     names: dict[str, int] = {}
     total = marked = 0
@@ -194,8 +194,8 @@ def _marked(outcomes: Sequence[Outcome]) -> list[Flag]:
         kept.append([seconds for index, seconds in enumerate(latencies) if index not in marked_here])
     medians = [median(samples) for samples in kept if samples]
     enough = bool(medians) and 2 * marked <= total
-    without = units.format_value(_interval(medians).estimate, "s") if enough else None
-    return caveats.of_marks(names, marked, total, without)
+    without = _interval(medians).estimate if enough else None
+    return caveats.of_marks(names, marked, total, seconds, without)
 
 
 def _interval(values: Sequence[float]) -> Interval:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from bench import environment, monotonic
 from bench import plan as plans
 from bench.errors import InputError, NotComparableError, StoreError
-from bench.gpus import gpus
+from bench.gpus import gpus, used_first
 from bench.interrupts import held
 from bench.records import FAILED, Environment, Run, Status
 from bench.store import new_run_id
@@ -79,7 +79,7 @@ def new_run(
             **environment.informational_facts(),
             "packages": environment.package_versions((*environment.PACKAGES, *plan.packages)),
             "git": environment.git_facts(Path.cwd()),
-            "gpus": [asdict(gpu) for gpu in gpus()],
+            "gpus": [asdict(gpu) for gpu in used_first(gpus(), probe.gpu)],
         },
     )
     stem = prefix + plan.grid.name
@@ -105,10 +105,11 @@ def new_run(
 
 def comparable_facts(probe: Probe) -> dict[str, Any]:
     """Returns the facts of machine, torch and GPU that must agree for two runs to be compared."""
+    found = used_first(gpus(), probe.gpu) if "cuda" in probe.devices else []
     return {
         **environment.comparable_facts(),
         **probe.comparable,
-        **(gpus()[0].comparable_facts() if "cuda" in probe.devices and gpus() else {}),
+        **(found[0].comparable_facts() if found else {}),
     }
 
 

@@ -9,6 +9,7 @@ from bench.caveats.rules import DRIFT as DRIFT
 from bench.caveats.rules import FEW_REPEATS as FEW_REPEATS
 from bench.caveats.rules import IMPRECISE as IMPRECISE
 from bench.caveats.rules import MARKED_SHARE as MARKED_SHARE
+from bench.caveats.rules import MARKED_SHIFT as MARKED_SHIFT
 from bench.caveats.rules import NOISY_SPREAD as NOISY_SPREAD
 from bench.caveats.rules import TOLERATED as TOLERATED
 from bench.caveats.rules import of_ceilings as of_ceilings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench import units
 from bench.counts import reconcile
 from bench.records import Flag
 from bench.stats import drift, relative_spread, serial_correlation
@@ -20,7 +21,10 @@ NOISY_SPREAD = 0.10
 """Interquartile range over median at which torch.utils.benchmark, too, begins to warn."""
 
 MARKED_SHARE = 0.05
-"""Share of a case's samples that were marked above which a reader should know."""
+"""Share of a case's samples that were marked above which a reader may have to know."""
+
+MARKED_SHIFT = 0.02
+"""Share by which the figure without them must differ: marks that change nothing are no news."""
 
 IMPRECISE = 0.05
 """Half the relative interval of one process' median above which its figure is rough."""
@@ -60,15 +64,18 @@ def of_repeats(half_width: float | None, replicates: int) -> list[Flag]:
     return []
 
 
-def of_marks(marks: Mapping[str, int], marked: int, total: int, without: str | None) -> list[Flag]:
-    """Returns whether marked samples are more than a few: how many by name, and the figure without them if known.
+def of_marks(marks: Mapping[str, int], marked: int, total: int, seconds: float, without: float | None) -> list[Flag]:
+    """Returns whether marked samples are more than a few and change the latency: how many by name, and it without them.
 
     A sample may have several marks, so the numbers by name may add up to more than the samples that are `marked`.
     """
     if total == 0 or marked / total <= MARKED_SHARE:
         return []
+    if without is not None and abs(without / seconds - 1) <= MARKED_SHIFT:
+        return []
     names = ", ".join(f"{name} {count}" for name, count in marks.items())
-    rest = "too few are left to say what it is without them" if without is None else f"{without} without them"
+    shown = units.format_value(without, "s")
+    rest = "too few are left to say what it is without them" if without is None else f"{shown} without them"
     return [Flag("marked_samples", f"{marked} of {total} samples ({names}); {rest}")]
 
 

@@ -11,6 +11,7 @@ from bench.caveats.rules import (
     FEW_REPEATS,
     IMPRECISE,
     MARKED_SHARE,
+    MARKED_SHIFT,
     NOISY_SPREAD,
     TOLERATED,
 )
@@ -213,7 +214,8 @@ TABLE: dict[str, Caveat] = {
         Caveat(
             "marked_samples",
             "marked samples",
-            f"Something disturbed more than {MARKED_SHARE:.0%} of the samples while they were taken; all are counted.",
+            f"Something disturbed more than {MARKED_SHARE:.0%} of the samples; without them the latency would differ"
+            f" by more than {MARKED_SHIFT:.0%} or cannot be told; all are counted.",
             "Read the detail for what it was and the median without them; the export marks each sample.",
         ),
         Caveat(

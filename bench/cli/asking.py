@@ -35,12 +35,12 @@ class Asked:
 
 
 def _memory(devices: Sequence[str]) -> dict[str, int]:
-    """Returns the bytes of memory of each device, as far as the system tells."""
+    """Returns the bytes of memory of each device, as far as the system tells; of several GPUs any may be meant."""
     from bench import environment  # noqa: PLC0415
     from bench.gpus import gpus  # noqa: PLC0415
 
     found = {"cpu": environment.comparable_facts()["memory_bytes"]}
-    if "cuda" in devices and (there := gpus()):
+    if "cuda" in devices and len(there := gpus()) == 1:
         found["cuda"] = there[0].memory_bytes
     return {device: int(size) for device, size in found.items() if size is not None}
 

@@ -50,7 +50,7 @@ def plan(
     found = asked.plan(("cpu", "cuda") if gpus() else ("cpu",))
     given = {"repeats": repeats, "max_seconds": max_seconds}
     told = Settings(**{**asked.grid.run, **{k: v for k, v in given.items() if v is not None}})  # type: ignore[arg-type]
-    before = _experience(store)
+    before = _experience(store, told.max_seconds)
     cases = [_case(planned, told, before) for planned in found.cases]
     seconds = sum(case["estimated_seconds"] or 0.0 for case in cases)
     if as_json:
@@ -69,7 +69,7 @@ def plan(
     )
 
 
-def _experience(store: str | None) -> Experience:
+def _experience(store: str | None, max_seconds: float) -> Experience:
     """Returns what a store that exists tells of this machine; nothing where there is none."""
     from pathlib import Path  # noqa: PLC0415
 
@@ -84,7 +84,7 @@ def _experience(store: str | None) -> Experience:
 
     opened = open_store(store)
     try:
-        return estimates.experience(opened, environment.comparable_facts())
+        return estimates.experience(opened, environment.comparable_facts(), max_seconds)
     finally:
         opened.close()
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--name", help="Name of the run (default: the grid's name and a number).")
 @click.option("--repeats", type=click.IntRange(1), help="Fresh processes that time each case (default 5).")
 @click.option("--max-seconds", type=click.FloatRange(0, min_open=True), help="Sampling time per process (default 1).")
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), default=300.0, help="End a process after (s).")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), help="End a process after (s; default 300).")
 @click.option("--executor", default="isolated", help="isolated | inline (for debuggers).")
 @click.option("--resume", metavar="RUN", help="Go on with a run: measure only what it lacks.")
 @click.option("--retry-failed", is_flag=True, help="With --resume: also measure again what failed.")
@@ -48,7 +48,7 @@ def run(  # noqa: PLR0913, PLR0917  (one argument per option)
     name: str | None,
     repeats: int | None,
     max_seconds: float | None,
-    timeout: float,
+    timeout: float | None,
     executor: str,
     resume: str | None,
     retry_failed: bool,  # noqa: FBT001  (click passes flags by name)
@@ -72,7 +72,9 @@ def run(  # noqa: PLR0913, PLR0917  (one argument per option)
         if resume is not None:
             if grid or settings or more or layers or name:
                 raise InputError("--resume goes on with what the run asked: leave out --grid, --set, --layer, --name")
-            opened, kept, plan, asked = _resume(resume, store, working)
+            if repeats or max_seconds:
+                raise InputError("--resume measures as the run began: leave out --repeats and --max-seconds")
+            opened, kept, plan, asked = _resume(resume, store, working, given)
         elif grid is not None:
             opened, kept, plan, asked = start((grid, [*settings, *more], layers), store, name, given, working)
         else:
@@ -120,8 +122,10 @@ def start(
     return store, run, plan, settings
 
 
-def _resume(word: str, where: str | None, executor: Executor) -> tuple[Store, Run, Plan, Settings]:
-    """Returns a stored run with the plan and settings it began with."""
+def _resume(
+    word: str, where: str | None, executor: Executor, given: Mapping[str, float]
+) -> tuple[Store, Run, Plan, Settings]:
+    """Returns a stored run with the plan it began with, and its settings but for those given now (a timeout)."""
     from bench import grid  # noqa: PLC0415
     from bench.plan import Plan  # noqa: PLC0415
     from bench.records import Settings  # noqa: PLC0415
@@ -135,7 +139,7 @@ def _resume(word: str, where: str | None, executor: Executor) -> tuple[Store, Ru
     if probe.problems:
         raise InputError("; ".join(probe.problems))
     check_same_machine(run, probe)
-    return store, run, plan, Settings(**run.settings)
+    return store, run, plan, Settings(**{**run.settings, **given})
 
 
 def _measure(

@@ -37,7 +37,7 @@ PROCESSES = 20
     help="Time that one side of a comparison may take per case; decides its processes (default: 5 processes).",
 )
 @click.option("--max-seconds", type=click.FloatRange(0, min_open=True), help="Sampling time per process, as in `run`.")
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), default=300.0, help="End a process after (s).")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), help="End a process after (s; default 300).")
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 10),
@@ -57,7 +57,7 @@ def selfcheck(  # noqa: PLR0913, PLR0917  (one argument per option)
     processes: int | None,
     seconds: float | None,
     max_seconds: float | None,
-    timeout: float,
+    timeout: float | None,
     threshold: float,
     source: str | None,
     as_json: bool,  # noqa: FBT001  (click passes flags by name)
@@ -68,7 +68,7 @@ def selfcheck(  # noqa: PLR0913, PLR0917  (one argument per option)
     Further AXIS=VALUE words after the options count as --set. The run is kept and can be shown like any other.
     """
     if source is not None:
-        if grid or settings or more or layers or name or processes or max_seconds:
+        if any((grid, settings, more, layers, name, processes, max_seconds, timeout)):
             raise InputError("--from analyses what a run has: only --seconds, --threshold, --store, --json go with it")
         return _analyse(source, store, threshold, seconds, as_json=as_json)
     if grid is None:

@@ -145,7 +145,8 @@ def show_selfcheck(found: SelfCheck) -> None:
         out.print(
             "processes and time: of one side of a comparison. false alarms, same and unclear: verdicts on groups of"
             f" processes of the same code, which share none. with N: smallest change that is called slower in at least"
-            f" {POWER:.0%} of neighbouring groups of N processes; – is more than {percent(LARGEST)}, or not known.",
+            f" {POWER:.0%} of neighbouring groups of N processes; – is more than {percent(LARGEST)}, or not known."
+            " Rates over several cases take them for independent, but what disturbs a round disturbs all of them.",
             markup=False,
         )
     for case in found.cases:

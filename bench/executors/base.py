@@ -21,11 +21,15 @@ DETAIL = 20_000
 
 @dataclass(frozen=True)
 class Probe:
-    """What a worker says before anything is measured: devices, torch's facts, layers that cannot be reached."""
+    """What a worker says before anything is measured: devices, torch's facts, layers that cannot be reached.
+
+    `gpu` is the UUID of the device that cases on cuda use, None without one.
+    """
 
     devices: tuple[str, ...] = ("cpu",)
     comparable: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    gpu: str | None = None
 
 
 class Executor(Protocol):

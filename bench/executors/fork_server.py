@@ -25,8 +25,8 @@ START_SECONDS = 120.0
 END_SECONDS = 60.0
 """Longest wait for a killed worker: one in the middle of a driver's call ends only when that returns."""
 
-EXIT_SECONDS = 1.0
-"""How long a server that no longer answers may take to end, so that its own exit code is known."""
+EXIT_SECONDS = 2.0
+"""How long a server may take to end what it runs, and then itself, once nobody asks it any more; then it is killed."""
 
 TRIES = 2
 """A server that was killed between two workers is started again, once."""
@@ -39,6 +39,7 @@ class ForkServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self.worker: int | None = None
+        self._asked = False  # for a worker whose process id is not known yet
 
     @property
     def pid(self) -> int | None:
@@ -82,13 +83,13 @@ class ForkServer:
             try:
                 answer = self._request(function, arguments)
             except (OSError, EOFError):
-                code = self.stop(grace=EXIT_SECONDS)
+                code = self.stop()
                 continue
             except BaseException:
                 self.stop()
                 raise
-            if isinstance(answer, int):
-                self.worker = answer
+            self.worker, self._asked = (answer if isinstance(answer, int) else None), False
+            if self.worker is not None:
                 return
             raise WorkerError(f"no worker process can be started: {answer}")
         raise WorkerError(f"no worker process can be started: the server that forks them ended with {explain(code)}")
@@ -96,6 +97,7 @@ class ForkServer:
     def _request(self, function: Callable[..., None], arguments: tuple[Any, ...]) -> int | str:
         """Returns the server's answer to a request."""
         assert self._connection is not None  # noqa: S101  (for the type checker)
+        self._asked = True
         self._connection.send((function, arguments))
         if not self._connection.poll(START_SECONDS):
             raise WorkerError(f"no worker process can be started: loading torch took more than {START_SECONDS:g} s")
@@ -138,8 +140,11 @@ class ForkServer:
         self.stop()
         raise WorkerError(f"worker process {worker} was killed and is still there after {END_SECONDS:g} s")
 
-    def stop(self, *, grace: float = 0.0) -> int | None:
-        """Ends the server, first of all what it runs, and returns its exit code; `grace` is for one that is ending."""
+    def stop(self) -> int | None:
+        """Ends the server, first of all what it runs, and returns its exit code.
+
+        A worker that nobody knows of, because its start was interrupted, is ended by the server itself.
+        """
         if self.worker is not None:
             self.end()
         process, self._process = self._process, None
@@ -149,7 +154,7 @@ class ForkServer:
         if process is None:
             return None
         with suppress(subprocess.TimeoutExpired):
-            return process.wait(grace)
+            return process.wait(EXIT_SECONDS if self._asked else 0)
         process.kill()
         return process.wait()
 

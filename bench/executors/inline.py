@@ -26,7 +26,7 @@ class InlineExecutor(Executor):
         from bench.worker import facts  # noqa: PLC0415  (torch)
 
         found = facts.probe(targets)
-        return Probe(tuple(found["devices"]), found["comparable"], tuple(found["problems"]))
+        return Probe(tuple(found["devices"]), found["comparable"], tuple(found["problems"]), found["gpu"])
 
     def run(self, task: Task) -> Outcome:
         """Returns the outcome of one task, measured here."""

@@ -65,7 +65,11 @@ class IsolatedExecutor(Executor):
             self._scratch = Scratch()
         except OSError as error:
             raise WorkerError(f"no scratch folder can be made ({error}): set TMPDIR to one that can") from error
-        self._server.start()  # at once: it loads torch while the caller reads the grid and opens the store
+        try:
+            self._server.start()  # at once: it loads torch while the caller reads the grid and opens the store
+        except WorkerError:
+            self._scratch.remove()
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -81,7 +85,7 @@ class IsolatedExecutor(Executor):
             WorkerError: no worker can be started, or it cannot import torch.
         """
         found = self._ask("probe", entry.look, list(targets), START_SECONDS)
-        return Probe(tuple(found["devices"]), found["comparable"], tuple(found["problems"]))
+        return Probe(tuple(found["devices"]), found["comparable"], tuple(found["problems"]), found["gpu"])
 
     def run(self, task: Task) -> Outcome:
         """Returns the outcome of one task."""

@@ -13,6 +13,7 @@ import math
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache as once
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -118,7 +119,9 @@ def climb(
             continue
         try:
             call = work.prepare()
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:  # a CPU has no kind of its own for it
+            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+                raise
             continue
         one = _Tried(work, call, _iterations(call, clock))
         for _ in range(MIN_SAMPLES):
@@ -209,14 +212,25 @@ def streams(device: torch.device, cache: int, free: int | None = None) -> Iterat
     free = _free_bytes(device) if free is None else free
     if 3 * 4 * size > MEMORY_SHARE * free:
         return
-    a, b, c = (torch.ones(size, device=device) for _ in range(3))
-    ways: dict[str, tuple[int, Callable[[int], object]]] = {
-        "sum": (1, lambda _turn: b.sum()),
-        "copy": (2, lambda _turn: a.copy_(b)),
-        "triad": (3, lambda _turn: torch.add(b, c, alpha=3.0, out=a)),
-    }
-    for name, (arrays, call) in ways.items():
-        yield Work(f"{name} of {size * 4 / 2**20:.0f} MiB arrays", 4.0 * size * arrays, lambda call=call: call)  # type: ignore[misc]
+
+    @once
+    def arrays() -> tuple[torch.Tensor, ...]:
+        return tuple(torch.ones(size, device=device) for _ in range(3))
+
+    def total() -> Callable[[int], object]:
+        _, b, _ = arrays()
+        return lambda _turn: b.sum()
+
+    def copy() -> Callable[[int], object]:
+        a, b, _ = arrays()
+        return lambda _turn: a.copy_(b)
+
+    def triad() -> Callable[[int], object]:
+        a, b, c = arrays()
+        return lambda _turn: torch.add(b, c, alpha=3.0, out=a)
+
+    for name, moved, prepare in (("sum", 1, total), ("copy", 2, copy), ("triad", 3, triad)):
+        yield Work(f"{name} of {size * 4 / 2**20:.0f} MiB arrays", 4.0 * size * moved, prepare)
 
 
 def cache_bytes(device: torch.device, root: Path = Path("/sys/devices/system/cpu")) -> int:

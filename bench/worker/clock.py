@@ -31,15 +31,21 @@ SPIN_HZ = 2e9
 """Cycles that a spinning kernel takes for a second at about the highest clock of today's devices; slower ones spin
 longer, which is harmless."""
 
-LONGEST_HOLD = 20e-3
-"""Seconds for which the device is held back at most while the host fills its queue."""
+FIRST_HOLD, LONGEST_HOLD = 1e-3, 20e-3
+"""Seconds for which the device is held back at first, and at most, while the host fills its queue."""
+
+IN_VAIN = 3
+"""Blocks in a row that starve at the longest hold before holding is given up; one may be an accident."""
+
+BUSY_HOST = 0.9
+"""Share of a block for which the host may launch before the device counts as waiting for it."""
 
 
 class Clock(Protocol):
     """Times blocks of calls.
 
     `least_block` is the shortest block in seconds that it can be trusted with, `overhead` what timing a block adds to
-    it. `starved` says whether the device had to wait for the host within the last block; `has_wall`, whether `wall`
+    it. `starved` says whether the device waited for the host within the last block; `has_wall`, whether `wall`
     tells anything that `block` does not.
     """
 
@@ -109,7 +115,7 @@ class CudaClock:
         self._now = now
         self._rubbish: torch.Tensor | None = None
         self._hold = 0.0
-        self._longest = LONGEST_HOLD
+        self._in_vain = 0
         self.starved = False
 
     def block(self, call: Callable[[int], object], first: int, iterations: int) -> float:
@@ -122,12 +128,13 @@ class CudaClock:
         for turn in range(first, first + iterations):
             call(turn)
         host = self._now() - began
-        self.starved = bool(start.query())  # the device is past the start: it may have waited for the host since
+        overtaken = bool(start.query())  # the device began before the host had launched all
         end.record()
         end.synchronize()
-        if self.starved:
-            self._hold = self._longer(host)
-        return float(start.elapsed_time(end)) / iterations * 1e-3
+        seconds = float(start.elapsed_time(end)) * 1e-3
+        self.starved = overtaken and host > BUSY_HOST * seconds
+        self._adapt(overtaken=overtaken, host=host)
+        return seconds / iterations
 
     def wall(self, call: Callable[[int], object], first: int, iterations: int) -> float:
         """Returns seconds per call from the first launch until the device has done all, nothing held back."""
@@ -146,11 +153,16 @@ class CudaClock:
             self._rubbish = torch.zeros(size // 4, dtype=torch.int32, device=self._device)
         self._rubbish.zero_()
 
-    def _longer(self, host: float) -> float:
-        """Returns the hold after one that was too short: none, for good, where even the longest was."""
-        if self._hold >= self._longest:
-            self._longest = 0.0
-        return min(self._longest, max(2 * self._hold, 1.5 * host))
+    def _adapt(self, *, overtaken: bool, host: float) -> None:
+        """Holds longer after a block whose start was not held for long enough, and no more where that is in vain."""
+        if not overtaken:
+            self._in_vain = 0
+        elif self._in_vain >= IN_VAIN:
+            self._hold = 0.0
+        elif self._hold >= LONGEST_HOLD:
+            self._in_vain += 1
+        else:
+            self._hold = min(LONGEST_HOLD, max(2 * self._hold, min(1.5 * host, FIRST_HOLD)))
 
 
 def clock_for(device: torch.device) -> Clock:

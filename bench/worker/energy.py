@@ -8,6 +8,7 @@ figure, and stored apart. Windows take a second and more because some drivers sa
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from bench.records import Flag, Observation
 from bench.watch import GpuWatch
 from bench.worker import device
 from bench.worker.finding import Finding
-from bench.worker.launch import ready
+from bench.worker.launch import graphed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from bench.energy import Counter
     from bench.records import Task
     from bench.worker.subject import Subject
+
+LONGEST_SHARE = 0.1
+"""Share of a process' timeout that the pass may take: of slow calls there are fewer windows, or none."""
 
 WINDOWS = 3
 WINDOW = 1.0
@@ -64,9 +68,9 @@ class Window:
 
 def observe(subject: Subject, task: Task) -> Finding:
     """Returns joules and seconds of one call, window by window; nothing, and no call, where nothing counts energy."""
-    del task
+    limit = LONGEST_SHARE * task.settings.timeout
     with _counter(subject.device) as counter:
-        return Finding() if counter is None else look(subject, counter, _watch(subject))
+        return Finding() if counter is None else look(subject, counter, _watch(subject), limit=limit)
 
 
 def look(
@@ -74,6 +78,7 @@ def look(
     counter: Counter,
     watch: GpuWatch,
     *,
+    limit: float = math.inf,
     now: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Finding:
@@ -83,7 +88,7 @@ def look(
         return Finding()
     before = conditions.read()
     with watch:
-        found = windows(_batches(subject), counter, count=WINDOWS, seconds=WINDOW, now=now)
+        found = windows(_batches(subject), counter, count=WINDOWS, seconds=WINDOW, limit=limit, now=now)
     spans = [(window.start, window.end) for window in found]
     raised = (*conditions.flags(before, conditions.read()), *readings.flags(watch.watched, spans))
     if not found:
@@ -111,8 +116,11 @@ def windows(
     count: int,
     seconds: float,
     now: Callable[[], float],
+    limit: float = math.inf,
 ) -> tuple[Window, ...]:
     """Returns windows of at least so many seconds; fewer than asked for where the counter stops or is set back.
+
+    No calls begin when `limit` seconds have passed.
 
     `run` makes that many calls and waits until the device has done them. The counter is looked at after each batch of
     calls, and windows begin and end where it was seen to move.
@@ -121,8 +129,8 @@ def windows(
     calls, batch = 0, 1
     begin: tuple[int, float, float] | None = None
     level, moved = counter.joules(), now()
-    while level is not None and len(found) < count:
-        started = now()
+    end = moved + limit
+    while level is not None and len(found) < count and (started := now()) < end:
         run(batch)
         calls += batch
         at, joules = now(), counter.joules()
@@ -159,7 +167,7 @@ def _watch(subject: Subject) -> GpuWatch:
 
 def _batches(subject: Subject) -> Callable[[int], None]:
     """Returns what makes so many calls, launched as the case asks, with turns that go on, and waits for them."""
-    turns, call = itertools.count(), ready(subject)
+    turns, call = itertools.count(), graphed(subject) if subject.launch == "graph" else subject.call
 
     def run(calls: int) -> None:
         for turn in itertools.islice(turns, calls):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from bench.worker.device import uuid
 from bench.worker.subject import Subject, resolve
 
 if TYPE_CHECKING:
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 def probe(targets: Sequence[str]) -> dict[str, Any]:
     """Returns devices, torch's part of the fingerprint, and one line for each import target that cannot be reached."""
-    return {"devices": devices(), "comparable": comparable(), "problems": _problems(targets)}
+    gpu = uuid(torch.device("cuda")) if torch.cuda.is_available() else None
+    return {"devices": devices(), "comparable": comparable(), "problems": _problems(targets), "gpu": gpu}
 
 
 def devices() -> list[str]:

@@ -31,8 +31,7 @@ def ready(subject: Subject) -> Callable[[int], object]:
     """
     if subject.launch == "graph":
         return graphed(subject)
-    if subject.launch == "compile":
-        subject.call(0)
+    subject.call(0)
     return subject.call
 
 
@@ -54,10 +53,15 @@ def graphed(subject: Subject, cuda: Any = torch.cuda) -> Callable[[int], object]
     for turn in range(len(subject.batches)):
         graph = cuda.CUDAGraph()
         try:
-            with cuda.graph(graph, pool=graphs[0].pool() if graphs else None):
+            # a capture that fails at its end leaves its own stream current
+            with cuda.stream(cuda.current_stream()), cuda.graph(graph, pool=graphs[0].pool() if graphs else None):
                 subject.call(turn)
         except RuntimeError as error:
-            words = str(error).strip().splitlines() or [type(error).__name__]
+            # where the capture's end fails too, the error that ended the call stands behind it
+            first = error.__context__ if isinstance(error.__context__, RuntimeError) else error
+            if isinstance(first, torch.OutOfMemoryError):
+                raise first from None
+            words = str(first).strip().splitlines() or [type(first).__name__]
             raise UnsupportedError(f"launch=graph: the call cannot be captured: {words[0]}") from error
         graphs.append(graph)
 

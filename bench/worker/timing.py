@@ -20,7 +20,7 @@ from bench.worker.clock import clock_for
 from bench.worker.device import uuid
 from bench.worker.finding import Finding
 from bench.worker.launch import ready
-from bench.worker.sampling import Samples, Stopwatches, sample
+from bench.worker.sampling import Samples, Stopwatches, involuntary_switches, sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ def observe(subject: Subject, task: Task) -> Finding:
     before = conditions.read()
     try:
         with GpuWatch(uuid(subject.device), before=subject.processes_before) as gpu:
-            samples = sample(call, reference, watches, task.settings, cold=subject.cold)
+            samples = sample(call, reference, watches, task.settings, cold=subject.cold, switches=_switches(subject))
     finally:
         gc.enable()
     after = conditions.read()
@@ -101,6 +101,11 @@ def reference_kernel(device: torch.device) -> Callable[[int], object]:
         return torch.nn.functional.gelu(x_RD @ w1_DF, approximate="tanh") @ w2_FD
 
     return kernel
+
+
+def _switches(subject: Subject) -> Callable[[], int]:
+    """Returns what counts the stops of a call; where a device computes, the host's are not its own."""
+    return involuntary_switches if subject.device.type == "cpu" else int
 
 
 def _precise(samples: Samples) -> list[Flag]:

@@ -6,9 +6,10 @@ import pytest
 from recorded import dense, failed, inspected, run, soft, timed
 
 from bench import plan
-from bench.estimates import Experience, experience, peak_bytes, process_seconds, too_large, weights_bytes
+from bench.estimates import WARM_UP_SHARE, Experience, experience, peak_bytes, process_seconds, too_large, weights_bytes
 from bench.records import Case, Ceiling, Planned
 from bench.store import open_store
+from bench.worker import sampling
 
 WEIGHTS = 2 * 16 * 32 + 32 + 16
 """Of the dense layer of the tests: d_model 16, d_ff 32."""
@@ -65,9 +66,10 @@ def test_only_weights_are_a_reason_to_skip(axes: dict[str, str], words: str) -> 
 def test_a_large_call_takes_as_long_as_its_work() -> None:
     case = dense()
     flops = 4 * 32 * 16 * 32
-    assert process_seconds(case, 1.0) == pytest.approx(1.7)
-    assert process_seconds(case, 1.0, flops_per_s=1e9) == pytest.approx(1.7)
-    assert process_seconds(case, 1.0, flops_per_s=flops / 10) == pytest.approx(0.7 + 3 * 10)
+    assert process_seconds(case, 1.0) == pytest.approx(0.5 + 1.5)
+    assert process_seconds(case, 1.0, flops_per_s=1e9) == pytest.approx(0.5 + 1.5)
+    assert process_seconds(case, 1.0, flops_per_s=flops / 10) == pytest.approx(0.5 + 4 * 10)
+    assert sampling.WARM_UP_SHARE == WARM_UP_SHARE
 
 
 def test_earlier_runs_on_this_machine_tell_how_long_a_case_takes(tmp_path: Path) -> None:
@@ -83,8 +85,10 @@ def test_earlier_runs_on_this_machine_tell_how_long_a_case_takes(tmp_path: Path)
     store.add_outcome(elsewhere.id, timed(other, 1, 1.0))
     store.keep_ceilings(here.environment, [Ceiling("cpu", "float32", "FLOP/s", (1e11, 2e11, 3e11))])
     machine = {"cpu": "Test CPU", "cores_usable": 2}
-    assert experience(store, machine) == Experience({case.id: 0.5}, {("cpu", "float32"): 2e11})
-    assert experience(store, {"cpu": "Unheard of"}) == Experience()
+    found = experience(store, machine, 1.0)
+    assert (found.seconds, found.rate(case)) == ({case.id: 0.5}, 2e11)
+    assert experience(store, machine, 2.0).seconds == {}
+    assert experience(store, {"cpu": "Unheard of"}, 1.0) == Experience()
     store.close()
 
 

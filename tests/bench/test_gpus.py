@@ -6,13 +6,14 @@ import pytest
 from machines import fake_nvml, no_driver
 
 from bench.environment import GIB
-from bench.gpus import Gpu, gpus, nvml_status, sm_count
+from bench.gpus import Gpu, gpus, nvml_status, sm_count, used_first
 
 
 def test_a_gpu_is_described_in_base_units() -> None:
     assert gpus(fake_nvml()) == [
         Gpu(
             0,
+            uuid="GPU-6f2d",
             name="NVIDIA H200",
             memory_bytes=150_754_820_096,
             driver="570.86.15",
@@ -28,6 +29,15 @@ def test_a_gpu_is_described_in_base_units() -> None:
         )
     ]
     assert nvml_status(fake_nvml()) == "ok"
+
+
+def test_the_gpu_in_use_comes_first_whatever_the_driver_calls_it() -> None:
+    """CUDA names a device without the driver's prefix, and counts in an order of its own."""
+    found = [Gpu(0, uuid="GPU-aa"), Gpu(1, uuid="GPU-bb"), Gpu(2)]
+    assert [gpu.index for gpu in used_first(found, "bb")] == [1, 0, 2]
+    assert [gpu.index for gpu in used_first(found, "GPU-bb")] == [1, 0, 2]
+    assert [gpu.index for gpu in used_first(found, None)] == [0, 1, 2]
+    assert [gpu.index for gpu in used_first(found, "cc")] == [0, 1, 2]
 
 
 def test_comparable_gpu_facts_leave_out_what_changes() -> None:

@@ -117,6 +117,13 @@ def test_marked_samples_are_counted_and_said() -> None:
     assert flag.detail == "2 of 20 samples (throttled 2, preempted 1); 1.00 s without them"
 
 
+def test_marks_that_change_nothing_are_not_said() -> None:
+    case = soft()
+    facts = {"marks": {"preempted": [0, 1, 2]}}
+    alike = Outcome(case.id, 1, Status.OK, observations=(Observation("latency", "s", (1.0,) * 20),), facts=facts)
+    assert "marked_samples" not in [flag.code for flag in results([alike], [case]).cases[0].flags]
+
+
 def test_few_marks_are_not_said_and_many_leave_no_median() -> None:
     few = results([marked({"throttled": [0]})], [soft()]).cases[0]
     assert "marked_samples" not in [flag.code for flag in few.flags]

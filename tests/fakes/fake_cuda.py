@@ -19,6 +19,7 @@ class FakeCuda:
         self.host = self.device = 0.0
         self.launch = launch
         self.log: list[str] = []
+        self.capture_fails_at_its_end = False
 
     def now(self) -> float:
         return self.host
@@ -54,8 +55,10 @@ class FakeCuda:
     @contextmanager
     def stream(self, _stream: object) -> Iterator[None]:
         self.log.append("beside")
-        yield
-        self.log.append("back")
+        try:
+            yield
+        finally:
+            self.log.append("back")
 
     def CUDAGraph(self) -> FakeGraph:  # noqa: N802
         return FakeGraph(self)
@@ -63,7 +66,11 @@ class FakeCuda:
     @contextmanager
     def graph(self, graph: FakeGraph, *, pool: object) -> Iterator[None]:
         self.log.append(f"capture into {pool}")
-        yield
+        try:
+            yield
+        finally:
+            if self.capture_fails_at_its_end:
+                raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
         graph.number = sum(entry.startswith("capture") for entry in self.log)
 
 

@@ -88,6 +88,7 @@ def fake_nvml(**changed: Callable[..., object] | None) -> SimpleNamespace:
         "nvmlDeviceGetCount": lambda: 1,
         "nvmlDeviceGetHandleByIndex": lambda index: f"handle {index}",
         "nvmlDeviceGetHandleByUUID": find,
+        "nvmlDeviceGetUUID": lambda _: "GPU-6f2d",
         "nvmlDeviceGetName": lambda _: "NVIDIA H200",
         "nvmlDeviceGetMemoryInfo": lambda _: SimpleNamespace(total=150_754_820_096, used=1, free=2),
         "nvmlSystemGetDriverVersion": lambda: "570.86.15",

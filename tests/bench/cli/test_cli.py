@@ -342,11 +342,11 @@ def test_plan_says_what_each_case_needs(folder: Path) -> None:
     found = json.loads(invoke(*words, "--json").output)
     [case] = found["cases"]
     assert case["estimated_bytes"] == 4 * (2 * 16 * 32 + 32 + 16 + 2 * 32 * 16 + 32 * 32)
-    assert case["estimated_seconds"] == pytest.approx(3 * (3 + 0.7))
+    assert case["estimated_seconds"] == pytest.approx(3 * (1.5 * 3 + 0.5))
     assert case["measured_before"] is False
     output = invoke(*words).output
-    assert "(about 12.2 KiB, 11 s)" in output
-    assert "2 timed processes each and one inspection, about 11 s, up to 12.2 KiB by formula" in output
+    assert "(about 12.2 KiB, 15 s)" in output
+    assert "2 timed processes each and one inspection, about 15 s, up to 12.2 KiB by formula" in output
 
 
 def test_plan_knows_what_cases_took_before(folder: Path) -> None:
@@ -390,6 +390,10 @@ def test_plan_knows_what_cases_took_before(folder: Path) -> None:
         (["compare", "a", "b"], "softmoe-bench.db does not exist"),
         (["report", "-o", "nowhere/x.html"], "nowhere does not exist"),
         (["export", "-o", "x.xls"], "the ending says no format; use --format csv | json | parquet"),
+        (
+            ["run", "--resume", "tiny-1", "--repeats", "9"],
+            "--resume measures as the run began: leave out --repeats and --max-seconds",
+        ),
         (["plan"], "say which grid to plan"),
         (["baseline", "save", "baseline:x"], "give a plain word"),
     ],

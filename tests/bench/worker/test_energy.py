@@ -259,12 +259,21 @@ def test_a_gpu_that_others_use_shares_its_energy_whatever_processors_do(
     assert observed(bench, task, watch).flags == (Flag("energy_shared", "1 beside this one, in 2 of 2 readings"),)
 
 
+def test_slow_calls_get_fewer_windows_rather_than_the_whole_timeout() -> None:
+    time = iter(range(0, 10_000, 10))
+    counter = SimpleNamespace(name="test", joules=iter(range(10_000)).__next__)
+    found = windows(lambda _calls: None, counter, count=3, seconds=1.0, limit=45.0, now=lambda: float(next(time)))
+    assert len(found) < 3
+
+
 def test_a_case_on_a_processor_is_looked_at_with_its_counter(monkeypatch: pytest.MonkeyPatch, task: Task) -> None:
     bench, seen = Bench(), []
     monkeypatch.setattr(energy_pass, "cpu_counter", lambda: bench)
-    monkeypatch.setattr(energy_pass, "look", lambda _subject, counter, _watch: seen.append(counter) or Finding())
+    monkeypatch.setattr(
+        energy_pass, "look", lambda _subject, counter, _watch, *, limit: seen.append((counter, limit)) or Finding()
+    )
     energy_pass.observe(build(task), task)
-    assert seen == [bench]
+    assert seen == [(bench, 0.1 * task.settings.timeout)]
 
 
 def test_a_gpu_s_counter_is_found_by_its_uuid(monkeypatch: pytest.MonkeyPatch) -> None:

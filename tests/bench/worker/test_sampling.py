@@ -6,7 +6,7 @@ from itertools import chain, repeat
 import pytest
 
 from bench.records import Settings
-from bench.worker.sampling import Samples, Stopwatches, sample, steady, warm_up
+from bench.worker.sampling import Samples, Stopwatches, sample, steady, unusual, warm_up
 
 
 class FakeClock:
@@ -154,6 +154,16 @@ def test_a_sample_is_marked_when_the_processor_was_taken_away() -> None:
     assert len(found.layer) == 10
 
 
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [([0, 0, 3, 0], (2,)), ([4, 5, 6, 5, 11], (4,)), ([4, 5, 6, 5, 10], ()), ([1], ()), ([7, 7, 7], ())],
+)
+def test_a_layer_whose_own_threads_take_turns_is_not_disturbed_by_them(
+    counts: list[int], expected: tuple[int, ...]
+) -> None:
+    assert unusual(counts) == expected
+
+
 def test_the_host_s_time_is_taken_beside_the_device_s() -> None:
     clock = FakeClock(repeat(5e-3), wall=8e-3)
     found = measure(clock, Settings(min_samples=10, max_seconds=9.0))
@@ -166,6 +176,34 @@ def test_cold_caches_are_flushed_before_the_host_s_time_too() -> None:
     clock = FakeClock(repeat(5e-3), wall=8e-3)
     measure(clock, Settings(min_samples=10, max_seconds=9.0), cold=True)
     assert [entry.split(" ")[0] for entry in clock.log[-5:]] == ["flush", "layerx1", "flush", "wall", "referencex4"]
+
+
+def test_a_slow_first_call_of_the_reference_does_not_decide_its_blocks() -> None:
+    class Loading(FakeClock):
+        def block(self, call: Callable[[int], object], first: int, iterations: int) -> float:
+            seconds = super().block(call, first, iterations)
+            return 0.5 if self.log.count("referencex1") == 1 and self.log[-1] == "referencex1" else seconds
+
+    clock = Loading(repeat(5e-3))
+    measure(clock, Settings(min_samples=10, max_seconds=9.0))
+    assert clock.log[-1] == "referencex4"
+
+
+@pytest.mark.parametrize(("seconds", "cold", "expected"), [(0.1, False, 10), (0.3, False, 0), (0.1, True, 0)])
+def test_a_call_before_each_sample_fetches_what_the_reference_drove_out(
+    seconds: float, cold: bool, expected: int
+) -> None:
+    clock = FakeClock(repeat(seconds))
+    calls: list[int] = []
+
+    def counted(turn: int) -> str:
+        calls.append(turn)
+        return "layer"
+
+    watches = Stopwatches(clock, clock, now=lambda: clock.time)
+    found = sample(counted, reference, watches, Settings(min_samples=10, max_seconds=99.0), cold=cold)
+    blocks = found.warm_up.blocks + len(found.layer)
+    assert len(calls) - blocks == expected
 
 
 def test_starved_samples_are_counted() -> None:
@@ -188,4 +226,5 @@ def test_turns_go_on_so_that_inputs_rotate() -> None:
     measure(clock, Settings(min_samples=10, max_seconds=9.0))
     assert clock.turns[0] == 0
     assert clock.turns[1] == 1
-    assert clock.turns[2:] == list(range(5, 5 + 4 * (len(clock.turns) - 2), 4))
+    assert clock.turns[2:7] == [5, 9, 13, 17, 21]  # warm-up: blocks of four calls
+    assert clock.turns[7:] == list(range(26, 26 + 5 * 10, 5))  # samples: and one before each that is not timed

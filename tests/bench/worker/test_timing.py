@@ -144,6 +144,31 @@ def test_a_call_that_waits_for_the_device_cannot_be_held_for_and_says_so() -> No
     assert cuda.log.count("hold") == holds
 
 
+def test_one_hiccup_of_the_host_does_not_end_the_holding() -> None:
+    def stalls(_turn: int) -> None:
+        cuda.host += 30e-3
+
+    cuda = FakeCuda(launch=5e-6)
+    clock = clock_of(cuda)
+    for _ in range(4):
+        clock.block(lambda _: cuda.kernel(2e-6), 0, 100)
+    clock.block(stalls, 0, 1)
+    for _ in range(2):
+        seconds = clock.block(lambda _: cuda.kernel(2e-6), 0, 100)
+    assert not clock.starved
+    assert seconds == pytest.approx(2e-6)
+
+
+def test_a_device_that_is_slower_than_its_host_is_not_starved_however_many_launches_it_gets() -> None:
+    """More launches than any hold covers: the device begins while the host goes on, and still has more to do."""
+    cuda = FakeCuda(launch=5e-6)
+    clock = clock_of(cuda)
+    for _ in range(12):
+        seconds = clock.block(lambda _: cuda.kernel(50e-6), 0, 6000)
+        assert not clock.starved
+    assert seconds == pytest.approx(50e-6, rel=1e-3)
+
+
 def test_a_graph_is_captured_for_every_batch_after_the_first_calls() -> None:
     cuda = FakeCuda()
     turns: list[int] = []
@@ -157,8 +182,10 @@ def test_a_graph_is_captured_for_every_batch_after_the_first_calls() -> None:
         "beside",
         "back",
         "wait",
+        "beside",
         "capture into None",
-        *["capture into the pool of graph 1"] * 3,
+        "back",
+        *["beside", "capture into the pool of graph 1", "back"] * 3,
     ]
     for turn in range(5):
         replay(turn)
@@ -173,6 +200,19 @@ def test_a_layer_that_cannot_be_captured_is_unsupported() -> None:
     cuda = FakeCuda()
     fake = SimpleNamespace(batches=(1, 2), call=call)
     with pytest.raises(UnsupportedError, match="cannot be captured: CUDA error: operation not permitted when stream"):
+        graphed(fake, cuda)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("end_fails", [False, True])
+def test_a_capture_that_runs_out_of_memory_is_out_of_memory(end_fails: bool) -> None:
+    def call(turn: int) -> None:
+        if turn == 0 and "capture into None" in cuda.log:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    cuda = FakeCuda()
+    cuda.capture_fails_at_its_end = end_fails
+    fake = SimpleNamespace(batches=(1, 2), call=call)
+    with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
         graphed(fake, cuda)  # type: ignore[arg-type]
 
 
