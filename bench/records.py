@@ -126,7 +126,8 @@ class Ceiling:
     """The best that a device was measured to do: samples of the way that was fastest by its median, and which it was.
 
     `what` is a number format (FLOP/s of its products), `bandwidth` (B/s of memory, bytes read and written) or `cache`
-    (B, the size of the caches closest to memory).
+    (B, the size of the caches closest to memory). `disturbed` says what else used the machine meanwhile: such a ceiling
+    is too low, and never kept.
     """
 
     device: str
@@ -134,6 +135,7 @@ class Ceiling:
     unit: str
     samples: tuple[float, ...]
     detail: str = ""
+    disturbed: str = ""
 
     @property
     def value(self) -> float:

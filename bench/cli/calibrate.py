@@ -34,7 +34,8 @@ def calibrate(store: str | None, device: str | None, seconds: float, as_json: bo
     """Measure what this machine's devices reach at best; runs made here, before or after, are held against it.
 
     A worker process multiplies matrices in every number format and moves memory. The figures belong to this machine
-    with this torch; calibrating again replaces them.
+    with this torch; calibrating again replaces them. What is measured while something else uses the machine is shown,
+    and not kept.
     """
     from bench import executors  # noqa: PLC0415
     from bench.cli import answer  # noqa: PLC0415
@@ -54,7 +55,9 @@ def calibrate(store: str | None, device: str | None, seconds: float, as_json: bo
             click.echo(f"calibrating {name}: about {seconds:g} s for each number format and for memory", err=True)
             ceilings += executor.calibrate(name, seconds)
     opened = open_store(store, create=True)
-    opened.keep_ceilings(machine, ceilings)
+    spoilt = {(ceiling.device, ceiling.what) for ceiling in ceilings if ceiling.disturbed}
+    before = [c for c in opened.ceilings(machine.fingerprint) if (c.device, c.what) in spoilt]
+    opened.keep_ceilings(machine, [*before, *(c for c in ceilings if not c.disturbed)])
     opened.close()
     rows = [_row(ceiling, _sheet(ceiling, machine)) for ceiling in ceilings]
     if as_json:
@@ -62,7 +65,10 @@ def calibrate(store: str | None, device: str | None, seconds: float, as_json: bo
         return
     for name in dict.fromkeys(ceiling.device for ceiling in ceilings):
         _show(name, [row for row in rows if row["device"] == name], machine)
-    click.echo(f"kept in {opened.shown_as} for runs on this machine ({machine.fingerprint})")
+    if spoilt:
+        click.echo("not kept: what was measured while something else used the machine; calibrate again when it is idle")
+    if len(spoilt) < len(rows):
+        click.echo(f"kept in {opened.shown_as} for runs on this machine ({machine.fingerprint})")
 
 
 def _sheet(ceiling: Ceiling, machine: Environment) -> Peak | None:
@@ -88,6 +94,7 @@ def _row(ceiling: Ceiling, sheet: Peak | None) -> dict[str, Any]:
         "share": None if promised is None else ceiling.value / promised,
         "spread": relative_spread(ceiling.samples),
         "best": ceiling.detail,
+        "disturbed": ceiling.disturbed or None,
         "source": None if promised is None or sheet is None else sheet.source,
     }
 
@@ -105,6 +112,7 @@ def _show(device: str, rows: Sequence[dict[str, Any]], machine: Environment) -> 
         figures = [units.format_value(row[key], row["unit"]) for key in ("measured", "datasheet")]
         share = units.format_value(row["share"], "ratio")
         note = f" (rough: ±{row['spread'] / 2:.0%})" if _rough(row) else ""
+        note += f" (not kept: {row['disturbed']})" if row["disturbed"] else ""
         click.echo(f"  {row['what']:<10} {figures[0]:>13} {figures[1]:>13} {share:>7}  {row['best']}{note}")
     if any(_rough(row) for row in rows):
         click.echo(f"  rough: half of the samples lie more than {ROUGH:.0%} apart; calibrate again on an idle machine")

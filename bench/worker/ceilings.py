@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import torch
 
+from bench import caveats, conditions
 from bench.environment import cgroup_limits
 from bench.records import Ceiling
 from bench.worker.clock import clock_for, last_cache_bytes
@@ -87,17 +88,27 @@ class Best:
 
 
 def measure(device_name: str, seconds: float) -> dict[str, Any]:
-    """Returns the ceilings of a device as plain data; each takes about so many seconds, however slow its format."""
+    """Returns the ceilings of a device as plain data; each takes about so many seconds, however slow its format.
+
+    One during which something else used the machine says so.
+    """
     device = torch.device(device_name)
     clock = clock_for(device)
     cache = cache_bytes(device)
-    found = []
+    found: list[Ceiling] = []
+
+    def add(what: str, unit: str, works: Iterable[Work]) -> None:
+        before = conditions.read()
+        best = climb(works, clock, seconds)
+        disturbed = [flag for flag in conditions.flags(before, conditions.read()) if flag.code in caveats.DISTURBED]
+        if best is not None:
+            words = "; ".join(f"{caveats.TABLE[flag.code].title}: {flag.detail}" for flag in disturbed)
+            found.append(Ceiling(device_name, what, unit, best.rates, best.name, words))
+
     for name in formats(device):
         with _multiplying(device, name):
-            best = climb(products(device, name), clock, seconds)
-        found += [] if best is None else [Ceiling(device_name, name, "FLOP/s", best.rates, best.name)]
-    best = climb(streams(device, cache), clock, seconds)
-    found += [] if best is None else [Ceiling(device_name, "bandwidth", "B/s", best.rates, best.name)]
+            add(name, "FLOP/s", products(device, name))
+    add("bandwidth", "B/s", streams(device, cache))
     found.append(Ceiling(device_name, "cache", "B", (float(cache),), "all instances of the last level"))
     return {"ceilings": [{**vars(ceiling), "samples": list(ceiling.samples)} for ceiling in found]}
 

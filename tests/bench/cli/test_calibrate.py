@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,24 @@ def test_a_gpu_without_a_data_sheet_is_told_what_that_means(
     assert "  data sheet: unknown for this GPU, so its runs have no MFU, but a share of what was measured here" in lines
 
 
+def test_what_is_measured_on_a_busy_machine_is_shown_and_what_was_known_before_is_kept(
+    machine: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert invoke("--device", "cpu").exit_code == 0
+    store = open_store()
+    before = store.ceilings(machine.fingerprint)
+    busy = [replace(c, samples=(1.0,), disturbed="machine was busy" * (c.what == "float32")) for c in CEILINGS]
+    again = ReplayExecutor([], probe=Probe(("cpu",)), ceilings=busy)
+    monkeypatch.setattr(executors, "make", lambda _name: again)
+    result = invoke("--device", "cpu")
+    assert "(not kept: machine was busy)" in result.stdout
+    assert "calibrate again when it is idle" in result.stdout
+    after = {ceiling.what: ceiling.value for ceiling in store.ceilings(machine.fingerprint)}
+    store.close()
+    known = {ceiling.what: ceiling.value for ceiling in before}
+    assert after == {what: known[what] if what == "float32" else 1.0 for what in known}
+
+
 def test_an_answer_for_programs(machine: Environment) -> None:
     answer = json.loads(invoke("--json").stdout)
     assert answer["fingerprint"] == machine.fingerprint
@@ -157,13 +176,16 @@ d_ff = 32
 
 def test_a_run_finds_the_ceilings_of_its_machine(folder: Path) -> None:
     (folder / "tiny.toml").write_text(TINY)
-    done = calibrate(folder, "calibrate", "--device", "cpu", "--seconds", "0.05")
+    done = calibrate(folder, "calibrate", "--device", "cpu", "--seconds", "0.05", "--json")
     assert done.returncode == 0, done.stderr
+    spoilt = {row["what"] for row in json.loads(done.stdout)["ceilings"] if row["disturbed"]}
     ran = calibrate(folder, "run", "--grid", "tiny.toml", "--set", "device=cpu", "--json")
     assert ran.returncode == 0, ran.stderr
     figures = json.loads(ran.stdout)["cases"][0]["figures"]
-    assert figures["ceiling_share"]["value"] > 0
-    assert figures["ceiling_share"]["unit"] == "ratio"
+    assert ("ceiling_share" in figures) is ("float32" not in spoilt)
+    if "ceiling_share" in figures:
+        assert figures["ceiling_share"]["value"] > 0
+        assert figures["ceiling_share"]["unit"] == "ratio"
     assert "mfu" not in figures
     findings = {
         finding["name"]: finding for finding in json.loads(calibrate(folder, "doctor", "--json").stdout)["findings"]
