@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench import units
-from bench.report import blocks, panels, view
+from bench import metrics, units
+from bench.report import blocks, naming, panels, view
+from bench.report.blocks import Column, Table
 from bench.report.charts import Look, Mark, Row, Scale
 from bench.report.section import Section
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from markupsafe import Markup
+
     from bench.report.view import Entry
     from bench.results import RunResults
 
 WEIGHTS, ACTIVATIONS = Look(0), Look(1)
+
+FURTHER = ("saved_memory", "optimizer_memory", "reserved_memory", "fragmentation")
+"""Metrics that only some cases have: with a backward pass, with an optimizer, on a GPU."""
 
 
 def build(runs: Sequence[RunResults]) -> Section | None:
@@ -43,9 +49,23 @@ def build(runs: Sequence[RunResults]) -> Section | None:
     ]
     if drawn.left_out:
         parts.append(blocks.paragraph(drawn.left_out, "soft"))
+    parts += _further(known)
     if unknown:
         parts.append(blocks.paragraph(f"Memory is unknown for {unknown} of {len(seen.entries)} cases.", "soft"))
     return Section("memory", "Memory", blocks.merge(parts))
+
+
+def _further(known: Sequence[Entry]) -> list[Markup]:
+    """Returns a table of the metrics that only some cases have, nothing where none has any."""
+    names = [name for name in FURTHER if any(entry.figure(name) for entry in known)]
+    if not names:
+        return []
+    columns = [
+        Column("case"),
+        *(Column(metrics.TABLE[n].title, number=True, hint=metrics.TABLE[n].text) for n in names),
+    ]
+    rows = [[entry.full, *(naming.value(entry.figure(name)) for name in names)] for entry in known]
+    return [blocks.table(Table(columns, rows, "What else is held in memory"))]
 
 
 def _row(entry: Entry) -> Row:

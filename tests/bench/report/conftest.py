@@ -37,6 +37,7 @@ def inspection(of: Case, *, flags: Sequence[str] = (), **metrics: float) -> Outc
     """The look at memory and routing before anything is timed."""
     units = {"peak_memory": "B", "activation_memory": "B", "parameter_memory": "B"}
     units |= {"drop_rate": "ratio", "unrouted_rate": "ratio", "load_imbalance": "factor", "routing_agreement": "ratio"}
+    units |= {"saved_memory": "B", "optimizer_memory": "B"}
     units |= {"max_abs_error": "abs", "flops_torch": "FLOP", "flops_fvcore": "FLOP"}
     seen = tuple(Observation(name, units[name], (float(value),)) for name, value in metrics.items())
     return Outcome(of.id, 0, Status.OK, "", tuple(Flag(code, "fact") for code in flags), seen)

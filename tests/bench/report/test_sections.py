@@ -121,6 +121,22 @@ def test_memory_stacks_weights_and_activations(make: SimpleNamespace) -> None:
     assert ">activations</text>" in body
 
 
+def test_memory_of_training_is_listed_where_a_case_has_it(make: SimpleNamespace) -> None:
+    held = {"parameter_memory": 2**20, "activation_memory": 2**20, "peak_memory": 2**22}
+    step, call = make.case(mode="train_step"), make.case()
+    outcomes = [
+        make.inspection(step, **held, saved_memory=3 * 2**20, optimizer_memory=2**21),
+        make.inspection(call, **held),
+    ]
+    section = memory.build([make.run([step, call], outcomes)])
+    assert [row[1:] for row in rows(section)] == [
+        ["Saved memory", "Optimizer memory"],
+        ["3.00 MiB", "2.00 MiB"],
+        ["–", "–"],
+    ]
+    assert rows(memory.build([make.quick()])) == []
+
+
 def test_flops_shows_all_counts_and_dashes(make: SimpleNamespace) -> None:
     table = rows(flops.build([make.quick()]))
     assert table[0] == ["case", "useful", "executed", "torch", "fvcore", "torch / executed"]
