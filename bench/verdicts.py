@@ -150,7 +150,7 @@ class Comparisons:
 
 
 def severity(row: Comparison) -> tuple[int, int, float]:
-    """Returns the place of a row in a table, worst first; an exact figure that grew comes right after what is slower."""
+    """Returns the place of a row in a table, worst first; what grew comes right after what is slower."""
     grew = -len(row.worse_in)
     rank = list(Verdict).index(row.verdict)
     return (min(rank, 1) if grew else rank), grew, -(row.ratio.estimate if row.ratio else 0.0)

@@ -10,6 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from bench.stats import precision
+from bench.worker.subject import ROTATION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,6 +30,9 @@ STEADY = 0.02
 
 SLOW_CALL = 0.2
 """Seconds; in a longer call, fetching again what the reference kernel drove out of the caches is lost."""
+
+REWARM_SECONDS = 10e-3
+"""Time for calls that are not timed before each sample; at least one is made, at most one on each batch."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +94,9 @@ def sample(
 ) -> Samples:
     """Returns samples of `call`, each followed by one of `reference`.
 
-    Warm-up does what the timed blocks do, cache flush included. Where caches are hot, a call that is not timed comes
-    before each sample: the reference kernel has driven the layer's data out, which cost up to 10 % of a call here.
+    Warm-up does what the timed blocks do, cache flush included. Where caches are hot, calls that are not timed come
+    before each sample: the reference kernel has driven the layer's data out, which cost up to 10 % of a call here, and
+    5 % where only one of the batches was fetched again.
     Sampling ends when half the interval of the median is narrower than asked for, with at least the asked number of
     samples, or at the time limit.
     """
@@ -111,7 +116,7 @@ def sample(
     deadline = now() + settings.max_seconds
     while reason is None:
         prepare()
-        if not cold and warm.level < SLOW_CALL:
+        for _ in range(0 if cold else again(warm.level)):
             call(turn)
             turn += 1
         before, began = switches(), now()
@@ -126,6 +131,11 @@ def sample(
         other.append(watches.reference.block(reference, 0, beside.iterations))
         reason = _ended(layer, settings, late=now() >= deadline)
     return Samples(tuple(layer), tuple(other), reason, warm, tuple(wall), tuple(spans), unusual(taken_away), starved)
+
+
+def again(level: float) -> int:
+    """Returns how many calls of so many seconds fetch again what something else drove out of the caches."""
+    return 0 if level >= SLOW_CALL else max(1, min(ROTATION, math.ceil(REWARM_SECONDS / max(level, 1e-9))))
 
 
 def unusual(counts: Sequence[int]) -> tuple[int, ...]:

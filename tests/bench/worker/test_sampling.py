@@ -6,7 +6,7 @@ from itertools import chain, repeat
 import pytest
 
 from bench.records import Settings
-from bench.worker.sampling import Samples, Stopwatches, sample, steady, unusual, warm_up
+from bench.worker.sampling import Samples, Stopwatches, again, sample, steady, unusual, warm_up
 
 
 class FakeClock:
@@ -227,4 +227,9 @@ def test_turns_go_on_so_that_inputs_rotate() -> None:
     assert clock.turns[0] == 0
     assert clock.turns[1] == 1
     assert clock.turns[2:7] == [5, 9, 13, 17, 21]  # warm-up: blocks of four calls
-    assert clock.turns[7:] == list(range(26, 26 + 5 * 10, 5))  # samples: and one before each that is not timed
+    assert clock.turns[7:] == list(range(29, 29 + 8 * 10, 8))  # samples: and four before each that are not timed
+
+
+@pytest.mark.parametrize(("level", "calls"), [(0.0, 4), (1e-4, 4), (2.5e-3, 4), (5e-3, 2), (0.05, 1), (0.3, 0)])
+def test_as_many_calls_come_before_a_sample_as_there_are_batches_and_time(level: float, calls: int) -> None:
+    assert again(level) == calls
