@@ -87,11 +87,17 @@ def metric(key: str) -> str:
 
 def exact(found: Change) -> str:
     """Returns a change of an exact figure: `peak memory 2.00 MiB -> 3.00 MiB (+50 %)`."""
-    sides = [units.format_value(side, found.unit) for side in (found.base, found.candidate)]
-    if sides[0] == sides[1]:
-        sides = [f"{side:,.10g} {'' if found.unit == 'count' else found.unit}".strip() for side in _sides(found)]
     grown = f" ({percent(found.ratio)} %)" if found.ratio else ""
-    return f"{metric(found.metric)} {sides[0]} -> {sides[1]}{grown}"
+    return f"{metric(found.metric)} {' -> '.join(sides(found))}{grown}"
+
+
+def sides(found: Change) -> tuple[str, str]:
+    """Returns an exact figure of both sides in people's units, in all digits where they would look alike."""
+    base, candidate = (units.format_value(side, found.unit) for side in (found.base, found.candidate))
+    if base != candidate:
+        return base, candidate
+    unit = "" if found.unit == "count" else f" {found.unit}"
+    return f"{found.base:,.15g}{unit}", f"{found.candidate:,.15g}{unit}"
 
 
 def brief(found: Change) -> str:
@@ -199,7 +205,9 @@ def _quiet(found: Comparisons) -> str:
     if found.count(Verdict.UNCLEAR):
         return f"{_are(found.count(Verdict.UNCLEAR), total)} unclear, none slower for sure"
     same = f"{_are(found.count(Verdict.SAME), total)} the same"
-    return f"No case is slower: {same} in time" if any(row.changes for row in found.rows) else f"Nothing changed: {same}"
+    return (
+        f"No case is slower: {same} in time" if any(row.changes for row in found.rows) else f"Nothing changed: {same}"
+    )
 
 
 def _troubles(found: Comparisons) -> list[str]:
@@ -231,10 +239,6 @@ def _ratio(row: Comparison) -> str:
 def _are(count: int, total: int) -> str:
     """Returns `2 of 14 cases are`."""
     return f"{cases(count, total)} {'is' if count == 1 else 'are'}"
-
-
-def _sides(found: Change) -> tuple[float, float]:
-    return found.base, found.candidate
 
 
 def _printable(character: str) -> bool:
