@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich import box
 from rich.console import Console
@@ -36,8 +36,11 @@ SPREAD = (
 FIGURES = ("latency", "spread", "tokens/s", "peak mem", "FLOPs")
 """Columns of a run after its axes; the last ones are left out where there is no room."""
 
-COMPARISON = ("case", "base", "candidate", "ratio", "95 % interval", "detectable", "exact figures", "verdict")
+COMPARISON = ("case", "base", "candidate", "ratio", "95 % interval", "sees", "exact", "verdict")
 """Columns of a comparison."""
+
+NAME, EXACT = 26, 13
+"""Characters of a name before it is broken into lines, and of the exact figures, so that all columns fit."""
 
 COLOURS = {
     Verdict.SLOWER: "red",
@@ -129,7 +132,7 @@ def show_comparison(found: Comparisons, context: Context, out: Console | None = 
     if found.compared > 1:
         out.print(_layers(found))
     if any(row.detectable is not None for row in ordered):
-        out.print("detectable: smallest change that this much measuring shows in four of five attempts.", markup=False)
+        out.print("sees: smallest change that this much measuring shows in four of five attempts.", markup=False)
     for row in ordered:
         why = words.why(row, found)
         if why:
@@ -138,7 +141,7 @@ def show_comparison(found: Comparisons, context: Context, out: Console | None = 
         out.print(f"note: {words.one_line(remark)}", markup=False)
     sides = f"{words.one_line(found.candidate)} against {words.one_line(found.base)}"
     out.print(f"{sides}: {words.one_line(found.method, 2000)}" if found.method else f"{sides}.", markup=False)
-    out.print(f"{words.tally(found)}; {words.compared(found)}.", markup=False)
+    out.print(f"{words.compared(found, others=False)}: {words.tally(found)}.", markup=False)
     out.print(f"{''.join(words.headline(found))}. {words.gate(found, context)}", markup=False)
 
 
@@ -151,12 +154,15 @@ def comparison(found: Comparisons, context: Context) -> str:
 
 def _verdicts(rows: Sequence[Comparison]) -> Table:
     """Returns a row per case; what no case has takes no column."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     cells = [_comparison(row) for row in rows]
     shown = [title for title in COMPARISON if any(cell[title].plain for cell in cells) or title in COMPARISON[:3]]
     for title in shown:
-        left = title in ("case", "exact figures", "verdict")
-        table.add_column(title, justify="left" if left else "right", no_wrap=title in COMPARISON[1:6])
+        figure = title in COMPARISON[1:6]
+        least = min(NAME, max(len(cell[title]) for cell in cells)) if title == "case" else None
+        side: Literal["right", "left"] = "right" if figure else "left"
+        most = EXACT if title == "exact" else None
+        table.add_column(title, justify=side, no_wrap=figure, overflow="fold", min_width=least, max_width=most)
     for cell in cells:
         table.add_row(*(cell[title] for title in shown))
     return table
@@ -229,12 +235,12 @@ def _comparison(row: Comparison) -> dict[str, Text]:
         "candidate": words.side(row.candidate),
         "ratio": "" if ratio is None else words.number(ratio.estimate),
         "95 % interval": reach,
-        "detectable": words.detectable(row),
-        "exact figures": ", ".join(words.brief(change) for change in words.changes(row)),
+        "sees": words.detectable(row),
+        "exact": ", ".join(words.brief(change) for change in words.changes(row)),
     }
     texts = {title: Text(text) for title, text in cells.items()}
     if row.worse_in:
-        texts["exact figures"].stylize("red")
+        texts["exact"].stylize("red")
     return {**texts, "verdict": Text(row.verdict.value, style=COLOURS.get(row.verdict, ""))}
 
 

@@ -65,8 +65,9 @@ def _case(suite: ET.Element, row: Comparison, found: Comparisons, name: str, fai
         test.set("time", _seconds(time))
     said = _lines(row, found)
     if failing:
-        failure = ET.SubElement(test, "failure", type=failing[0], message=f"{', '.join(failing)}: {said[0]}")
-        failure.text = "\n".join(said)
+        grew = [words.exact(change) for change in words.changes(row) if change.worse]
+        message = "; ".join(grew if grew and row.verdict is Verdict.SAME else [said[0], *grew])
+        ET.SubElement(test, "failure", type=failing[0], message=message).text = "\n".join(said)
     elif row.verdict in SKIPPED:
         ET.SubElement(test, "skipped", message=said[0]).text = said[0]
     ET.SubElement(test, "system-out").text = "\n".join(said).replace(ATTACHMENT, "[ [ATTACHMENT|")

@@ -101,12 +101,16 @@ def _table(found: Comparisons, rows: Sequence[Comparison], context: Context) -> 
     failing = gates.reasons(found, context.fail_on)
     lines = ["| case | time | verdict |", "| :-- | --: | :-- |"]
     for row in rows:
-        verdict = prose(row.verdict.value)
-        verdict = f"**{verdict}**" if row.case_id in failing else verdict
-        said = [verdict, *(prose(f"more {words.metric(key)}") for key in row.worse_in)]
         ratio = prose(words.change(row.ratio)) if row.ratio else "–"
-        lines.append(f"| {cell(_name(row))} | {ratio} | {', '.join(said)} |")
+        lines.append(f"| {cell(_name(row))} | {ratio} | {_verdict(row, failing.get(row.case_id, ()))} |")
     return "\n".join(lines)
+
+
+def _verdict(row: Comparison, failing: tuple[str, ...]) -> str:
+    """Returns what became of a case, bold where it fails the gate by that; the same in time goes without saying."""
+    said = {} if row.verdict is Verdict.SAME and row.worse_in else {row.verdict.value: row.verdict.value}
+    said |= {f"more {words.metric(key)}": gates.kind(key) or "" for key in row.worse_in}
+    return ", ".join(f"**{prose(text)}**" if word in failing else prose(text) for text, word in said.items())
 
 
 def _exact(found: Comparisons, context: Context) -> str:
@@ -145,7 +149,7 @@ def _details(found: Comparisons, context: Context, room: int) -> str:
     if found.method:
         parts.append(prose(words.one_line(found.method, 2000)))
     if context.command:
-        parts.append(f"Again: {code(context.command)}")
+        parts.append(f"Reproduce: {code(context.command)}")
     fold = f"<details><summary>{words.cases(len(found.rows))}: figures, reasons, method</summary>\n\n{{}}\n\n</details>"
     used = len(fold) + sum(len(part) + 2 for part in parts)
     parts.insert(1, _all(found, room - used))

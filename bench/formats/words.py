@@ -164,11 +164,11 @@ def headline(found: Comparisons, show: Callable[[Comparison], str] = name) -> tu
     return _quiet(found), ""
 
 
-def compared(found: Comparisons) -> str:
+def compared(found: Comparisons, *, others: bool = True) -> str:
     """Returns how many cases were measured on both sides, and what became of the others."""
-    others = [f"{found.count(v)} {v.value}" for v in UNTIMED if found.count(v)]
+    left = [f"{found.count(v)} {v.value}" for v in UNTIMED if found.count(v)] if others else []
     whole = f"{found.compared} of {cases(len(found.rows))} compared"
-    return f"{whole}; {', '.join(others)}" if others else whole
+    return f"{whole}; {', '.join(left)}" if left else whole
 
 
 def tally(found: Comparisons) -> str:

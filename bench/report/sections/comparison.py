@@ -69,8 +69,7 @@ def show(found: Comparisons, labels: Mapping[str, str]) -> Markup:
 def _said(found: Comparisons) -> list[Markup | str]:
     """Returns what the comparison comes to, what it means, and what weakens it."""
     return [
-        blocks.paragraph(f"Of {naming.count(len(found.rows), 'case')}: {words.tally(found)}."),
-        blocks.paragraph(f"{words.compared(found)}."),
+        blocks.paragraph(f"{words.compared(found, others=False)}: {words.tally(found)}."),
         blocks.items(map(naming.plain, found.remarks)) if found.remarks else "",
         blocks.paragraph(naming.plain(found.method)) if found.method else "",
     ]
