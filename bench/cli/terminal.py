@@ -159,7 +159,7 @@ def _verdicts(rows: Sequence[Comparison]) -> Table:
     shown = [title for title in COMPARISON if any(cell[title].plain for cell in cells) or title in COMPARISON[:3]]
     for title in shown:
         figure = title in COMPARISON[1:6]
-        least = min(NAME, max(len(cell[title]) for cell in cells)) if title == "case" else None
+        least = min(NAME, max((len(cell[title]) for cell in cells), default=0)) if title == "case" else None
         side: Literal["right", "left"] = "right" if figure else "left"
         most = EXACT if title == "exact" else None
         table.add_column(title, justify=side, no_wrap=figure, overflow="fold", min_width=least, max_width=most)
