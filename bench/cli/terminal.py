@@ -39,6 +39,9 @@ FIGURES = ("latency", "spread", "tokens/s", "peak mem", "FLOPs")
 COMPARISON = ("case", "base", "candidate", "ratio", "95 % interval", "sees", "exact", "verdict")
 """Columns of a comparison."""
 
+ROWS = 200
+"""Most cases of a comparison that are shown: nobody reads on, and drawing thousands takes seconds."""
+
 NAME, EXACT = 26, 13
 """Characters of a name before it is broken into lines, and of the exact figures, so that all columns fit."""
 
@@ -127,8 +130,11 @@ def show_comparison(found: Comparisons, context: Context, out: Console | None = 
     if silent(found, context):
         return
     out = out or console()
-    ordered = words.worst_first(found)
+    ordered = words.worst_first(found)[:ROWS]
     out.print(_verdicts(ordered))
+    if len(found.rows) > ROWS:
+        left = words.cases(len(found.rows) - ROWS)
+        out.print(f"{left} more, none worse than these: see --format json.", markup=False)
     if found.compared > 1:
         out.print(_layers(found))
     if any(row.detectable is not None for row in ordered):

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from bench import gates
 from bench.formats import words
-from bench.formats.context import Context, silent
+from bench.formats.context import MOST, Context, silent
 from bench.verdicts import Comparison, Comparisons, Verdict
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _facts(found: Comparisons) -> str:
     """Returns which sides were compared, how many cases, and what weakens the whole."""
     sides = f"{code(words.one_line(found.candidate, 60))} against {code(words.one_line(found.base, 60))}"
     lines = [f"{prose(words.compared(found))}. {sides}."]
-    lines += [f"- {prose(words.one_line(remark))}" for remark in found.remarks]
+    lines += [f"- {prose(words.one_line(remark))}" for remark in found.remarks[:MOST]]
     return lines[0] if len(lines) == 1 else "\n".join([lines[0], "", *lines[1:]])
 
 

@@ -15,6 +15,7 @@ import click
 import pytest
 import yaml
 
+from bench import gates
 from bench.cli import group
 from bench.formats import markdown
 
@@ -103,6 +104,12 @@ def test_a_workflow_finds_the_comment_by_its_marker() -> None:
 def test_gitlab_gets_a_test_report_whatever_the_verdict() -> None:
     artifacts = load(GITLAB)["softmoe-bench"]["artifacts"]
     assert (artifacts["when"], artifacts["reports"]) == ("always", {"junit": "softmoe-bench.xml"})
+
+
+def test_what_fails_a_pipeline_unless_told_otherwise_is_what_fails_a_command() -> None:
+    github = load(BENCHMARK)[True]["workflow_call"]["inputs"]["fail-on"]["default"]
+    gitlab = load(GITLAB)["softmoe-bench"]["variables"]["SOFTMOE_BENCH_FAIL_ON"]
+    assert gates.parse_fail_on(github) == gates.parse_fail_on(gitlab) == gates.DEFAULT
 
 
 @pytest.fixture

@@ -78,3 +78,12 @@ def test_a_name_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_comparison_of_nothing() -> None:
     assert "No case was compared." in terminal.comparison(compared([]), Context())
+
+
+def test_of_thousands_the_worst_are_shown_and_all_are_counted() -> None:
+    rows = [case(f"soft batch={n}", Verdict.SAME, 1.0) for n in range(300)] + [case("slow", Verdict.SLOWER, 1.5)]
+    text = terminal.comparison(compared(rows), Context())
+    assert len(table(text)) == 2 + 200
+    assert table(text)[2].startswith("slow ")
+    assert "101 cases more, none worse than these: see --format json." in text
+    assert "301 of 301 cases compared: 1 slower, 300 same." in text
