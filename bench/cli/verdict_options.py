@@ -87,7 +87,7 @@ OPTIONS = (
         "--fail-on",
         metavar="WORD[,WORD]",
         help=f"What makes the exit code other than 0: {', '.join(gates.FAIL_ON)}; or none"
-        f" (default {','.join(word for word in gates.FAIL_ON if word in gates.DEFAULT)}).",
+        f" (default {', '.join(word for word in gates.FAIL_ON if word in gates.DEFAULT)}).",
     ),
     click.option("--quiet-if-unchanged", "quiet", is_flag=True, help="Say nothing where nothing changed."),
     click.option("--report-link", metavar="URL", help="Address of the report, named in the answer."),
@@ -108,15 +108,18 @@ def parse_also(words: str) -> tuple[str, Path]:
     return form, writable(Path(path), "output")
 
 
-def deliver(found: Comparisons, delivery: Delivery, *, command: str = "") -> Exit:
-    """Writes the answer where it is asked for and returns the exit code; `command` makes the comparison again.
+def deliver(found: Comparisons, delivery: Delivery, *, command: str = "", report: Path | None = None) -> Exit:
+    """Writes the answer where it is asked for and returns the exit code.
+
+    `command` makes the comparison again; `report` is where it lies, named unless an address was given.
 
     Where nothing is to be said, a file that was asked for is empty, so that nobody reads an older one.
     """
     from bench.cli import terminal  # noqa: PLC0415
     from bench.formats import Context  # noqa: PLC0415
 
-    context = Context(fail_on=delivery.fail_on, report=delivery.report, command=command, quiet=delivery.quiet)
+    link = delivery.report or (None if report is None else str(report))
+    context = Context(fail_on=delivery.fail_on, report=link, command=command, quiet=delivery.quiet)
     if delivery.output is not None:
         _write(delivery.output, _text(delivery.form, found, context))
     elif delivery.form == TERMINAL:

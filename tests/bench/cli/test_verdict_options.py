@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -17,8 +18,6 @@ from bench.formats import markdown
 from bench.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bench.verdicts import Comparisons
 
 SAME = compared([case("fine", Verdict.SAME, 1.0)])
@@ -82,6 +81,12 @@ def test_silent_where_nothing_changed(form: str, tmp_path: Path) -> None:
 def test_the_link_to_the_report_is_named() -> None:
     result = run(mixed(), "--format", "markdown", "--report-link", "https://ci.example/r")
     assert "[Report](https://ci.example/r)" in result.stdout
+
+
+def test_a_report_without_an_address_is_named_by_its_path(tmp_path: Path) -> None:
+    answer = tmp_path / "answer.md"
+    assert deliver(SAME, Delivery("markdown", answer), report=Path("out/report.html")) is Exit.OK
+    assert "Report: `out/report.html`" in answer.read_text()
 
 
 def test_the_summary_of_a_github_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
