@@ -23,7 +23,7 @@ from bench.interrupts import first_only
 
 EPILOG = (
     "Exit codes: 0 fine; 1 the answer is 'worse'; 2 bad input; 3 cases failed or are missing; 4 the runs are not"
-    " comparable; 130 interrupted."
+    " comparable; 5 undecided (only where asked for); 130 interrupted."
 )
 
 

@@ -10,10 +10,8 @@ import click
 from bench.selfcheck import false_alarms
 
 if TYPE_CHECKING:
-    from bench.compare import Comparisons
     from bench.results import CaseResult, RunResults
     from bench.selfcheck import Look, SelfCheck
-    from bench.stats import Interval
 
 
 def write(content: object) -> None:
@@ -27,30 +25,6 @@ def of_run(found: RunResults) -> dict[str, Any]:
     return {
         "run": {"id": run.id, "name": run.name, "grid": run.grid, "state": run.state, "started": run.started},
         "cases": [_case(result) for result in found.cases],
-    }
-
-
-def of_comparison(found: Comparisons) -> dict[str, Any]:
-    """Returns a comparison as plain data."""
-    return {
-        "base": found.base.run.name,
-        "candidate": found.candidate.run.name,
-        "threshold": found.threshold,
-        "worse": found.worse,
-        "incomplete": found.incomplete,
-        "cases": [
-            {
-                "case": row.case_id,
-                "name": row.name,
-                "verdict": row.verdict.value,
-                "base": None if row.base is None else row.base.value,
-                "candidate": None if row.candidate is None else row.candidate.value,
-                "ratio": _interval(row.ratio),
-                "raw_ratio": _interval(row.raw),
-                "reason": row.reason,
-            }
-            for row in found.rows
-        ],
     }
 
 
@@ -118,16 +92,4 @@ def _case(result: CaseResult) -> dict[str, Any]:
             }
             for figure in result.figures.values()
         },
-    }
-
-
-def _interval(interval: Interval | None) -> dict[str, Any] | None:
-    """Returns a ratio with its interval as plain data."""
-    if interval is None:
-        return None
-    return {
-        "estimate": interval.estimate,
-        "low": interval.low,
-        "high": interval.high,
-        "processes": interval.replicates,
     }

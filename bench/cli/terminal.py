@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bench import caveats, units
 from bench.axes import COMMON, SHORT, case_name, show_value
-from bench.compare import Comparison, Comparisons, Verdict
+from bench.formats import words
+from bench.formats.context import Context, silent
 from bench.records import Status, reason
 from bench.results import varying
 from bench.selfcheck import LARGEST, POWER, percent, say_alarms
+from bench.verdicts import Comparison, Comparisons, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.axes import AxisValue
     from bench.records import Case
     from bench.results import CaseResult, Figure, RunResults
     from bench.selfcheck import CaseCheck, Look, SelfCheck
-    from bench.stats import Interval
 
 WIDTH = 100
 SPREAD = (
@@ -30,6 +35,15 @@ SPREAD = (
 )
 FIGURES = ("latency", "spread", "tokens/s", "peak mem", "FLOPs")
 """Columns of a run after its axes; the last ones are left out where there is no room."""
+
+COMPARISON = ("case", "base", "candidate", "ratio", "95 % interval", "sees", "exact", "verdict")
+"""Columns of a comparison."""
+
+ROWS = 200
+"""Most cases of a comparison that are shown: nobody reads on, and drawing thousands takes seconds."""
+
+NAME, EXACT = 26, 13
+"""Characters of a name before it is broken into lines, and of the exact figures, so that all columns fit."""
 
 COLOURS = {
     Verdict.SLOWER: "red",
@@ -111,23 +125,65 @@ def _names(found: RunResults) -> list[str]:
     return [name for name in found.varying() if name in {*within, *COMMON} - {"layer", "backend"}]
 
 
-def show_comparison(found: Comparisons) -> None:
-    """Prints a comparison: one row per case, worst first, then what it comes to."""
-    out = console()
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for title, side in (("case", "left"), ("base", "right"), ("candidate", "right"), ("ratio", "right")):
-        table.add_column(title, justify="right" if side == "right" else "left")
-    table.add_column("95 % interval", justify="right")
-    table.add_column("verdict")
-    for row in found.rows:
-        table.add_row(*_comparison(row))
-    out.print(table)
-    out.print(
-        f"{found.candidate.run.name} against {found.base.run.name}: ratio of latencies over the reference kernel, one"
-        f" figure per process; slower and faster mean that the whole interval lies beyond {found.threshold:.0%}.",
-        markup=False,
-    )
-    out.print(", ".join(f"{found.count(v)} {v.value}" for v in Verdict if found.count(v)) or "no case", markup=False)
+def show_comparison(found: Comparisons, context: Context, out: Console | None = None) -> None:
+    """Prints a comparison: one row per case, worst first, a row per layer, then what it comes to."""
+    if silent(found, context):
+        return
+    out = out or console()
+    ordered = words.worst_first(found)[:ROWS]
+    out.print(_verdicts(ordered))
+    if len(found.rows) > ROWS:
+        left = words.cases(len(found.rows) - ROWS)
+        out.print(f"{left} more, none worse than these: see --format json.", markup=False)
+    if found.compared > 1:
+        out.print(_layers(found))
+    if any(row.detectable is not None for row in ordered):
+        out.print("sees: smallest change that this much measuring shows in four of five attempts.", markup=False)
+    for row in ordered:
+        why = words.why(row, found)
+        if why:
+            out.print(f"{row.verdict}: {words.name(row)}: {why}", markup=False)
+    for remark in found.remarks:
+        out.print(f"note: {words.one_line(remark)}", markup=False)
+    sides = f"{words.one_line(found.candidate)} against {words.one_line(found.base)}"
+    out.print(f"{sides}: {words.one_line(found.method, 2000)}" if found.method else f"{sides}.", markup=False)
+    out.print(f"{words.compared(found, others=False)}: {words.tally(found)}.", markup=False)
+    out.print(f"{''.join(words.headline(found))}. {words.gate(found, context)}", markup=False)
+
+
+def comparison(found: Comparisons, context: Context) -> str:
+    """Returns what `show_comparison` prints, for a file."""
+    text = io.StringIO()
+    show_comparison(found, context, Console(file=text, highlight=False, width=WIDTH, color_system=None))
+    return text.getvalue()
+
+
+def _verdicts(rows: Sequence[Comparison]) -> Table:
+    """Returns a row per case; what no case has takes no column."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    cells = [_comparison(row) for row in rows]
+    shown = [title for title in COMPARISON if any(cell[title].plain for cell in cells) or title in COMPARISON[:3]]
+    for title in shown:
+        figure = title in COMPARISON[1:6]
+        least = min(NAME, max((len(cell[title]) for cell in cells), default=0)) if title == "case" else None
+        side: Literal["right", "left"] = "right" if figure else "left"
+        most = EXACT if title == "exact" else None
+        table.add_column(title, justify=side, no_wrap=figure, overflow="fold", min_width=least, max_width=most)
+    for cell in cells:
+        table.add_row(*(cell[title] for title in shown))
+    return table
+
+
+def _layers(found: Comparisons) -> Table:
+    """Returns a row per layer: the geometric mean of its ratios, and beside it the worst of them."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
+    for title in ("layer", "cases", "geometric mean", "worst", "worst case"):
+        table.add_column(title, justify="left" if title.endswith(("layer", "case")) else "right")
+    for layer in found.layers:
+        worst = units.UNKNOWN if layer.worst.ratio is None else words.number(layer.worst.ratio.estimate)
+        name = Text(words.one_line(layer.layer))
+        table.add_row(name, str(layer.cases), words.number(layer.mean_ratio), worst, Text(words.name(layer.worst)))
+    return table
 
 
 def show_selfcheck(found: SelfCheck) -> None:
@@ -175,20 +231,23 @@ def _smallest(case: CaseCheck, processes: int) -> str:
     return percent(looks[0].smallest) if looks and looks[0].smallest is not None else units.UNKNOWN
 
 
-def format_interval(interval: Interval | None, digits: int = 2) -> str:
-    """Returns low and high of a ratio."""
-    if interval is None or interval.low is None or interval.high is None:
-        return "–"
-    return f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
-
-
-def _comparison(row: Comparison) -> list[str]:
-    """Returns the cells of one comparison."""
-    sides = ["–" if side is None else units.format_value(side.value, side.unit) for side in (row.base, row.candidate)]
-    ratio = "–" if row.ratio is None else f"{row.ratio.estimate:.2f}"
-    colour = COLOURS.get(row.verdict)
-    word = f"[{colour}]{row.verdict.value}[/{colour}]" if colour else row.verdict.value
-    return [row.name, *sides, ratio, format_interval(row.ratio), f"{word} {row.reason}".strip()]
+def _comparison(row: Comparison) -> dict[str, Text]:
+    """Returns the cells of one comparison by their titles."""
+    ratio = row.ratio
+    reach = "" if ratio is None or ratio.low is None or ratio.high is None else f"{ratio.low:.2f} to {ratio.high:.2f}"
+    cells = {
+        "case": words.name(row),
+        "base": words.side(row.base),
+        "candidate": words.side(row.candidate),
+        "ratio": "" if ratio is None else words.number(ratio.estimate),
+        "95 % interval": reach,
+        "sees": words.detectable(row),
+        "exact": ", ".join(words.brief(change) for change in words.changes(row)),
+    }
+    texts = {title: Text(text) for title, text in cells.items()}
+    if row.worse_in:
+        texts["exact"].stylize("red")
+    return {**texts, "verdict": Text(row.verdict.value, style=COLOURS.get(row.verdict, ""))}
 
 
 def _figures(result: CaseResult) -> dict[str, str]:

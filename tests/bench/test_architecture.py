@@ -26,8 +26,8 @@ LEVELS = [
     },
     {"layers", "schema", "rows", "store", "caveats"},
     {"estimates", "plan", "metrics", "monotonic"},
-    {"results", "table", "worker"},
-    {"compare", "executors", "selfcheck"},
+    {"results", "table", "worker", "verdicts"},
+    {"compare", "executors", "selfcheck", "gates", "formats"},
     {"run", "report", "pytest_plugin"},
     {"cli", "__main__"},
 ]

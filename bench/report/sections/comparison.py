@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench import compare, environment
-from bench.compare import Comparison, Comparisons, Verdict
+from bench.formats import words
 from bench.report import blocks, naming, view
 from bench.report.blocks import Column, Table
 from bench.report.charts import Look, Mark, Row, Scale, rows
 from bench.report.facts import fact, fact_name
 from bench.report.section import Section
+from bench.verdicts import Comparison, Comparisons, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,20 +49,29 @@ def build(runs: Sequence[RunResults]) -> Section | None:
         return Section("comparison", title, blocks.merge(parts))
     found = compare.compare(runs[0], runs[1])
     labels = {entry.result.case.id: entry.plain for entry in reversed(view.of(runs).entries)}
-    return Section("comparison", title, blocks.merge([*_words(found), _chart(found, labels), _table(found, labels)]))
+    return Section("comparison", title, show(found, labels))
 
 
-def _words(found: Comparisons) -> list[Markup]:
-    """Returns what the comparison comes to."""
-    counts = [f"{found.count(verdict)} {verdict.value}" for verdict in Verdict if found.count(verdict)]
+def show(found: Comparisons, labels: Mapping[str, str]) -> Markup:
+    """Returns a comparison whoever measured it; `labels` are the names of cases by their ids."""
+    labels = {row.case_id: labels.get(row.case_id, words.name(row)) for row in found.rows}
+    return blocks.merge(
+        [
+            *_said(found),
+            _chart(found, labels),
+            _table(found, labels),
+            _exact(found, labels),
+            _layers(found, labels),
+        ]
+    )
+
+
+def _said(found: Comparisons) -> list[Markup | str]:
+    """Returns what the comparison comes to, what it means, and what weakens it."""
     return [
-        blocks.paragraph(f"Of {naming.count(len(found.rows), 'case')}: {', '.join(counts) or 'none'}."),
-        blocks.paragraph(
-            "The ratio is of latencies over the reference kernel, one figure per process, second run over first: "
-            "above 1 the second is slower. Slower and faster mean that the whole 95 % interval lies beyond "
-            f"{found.threshold:.0%}, same that it lies within, unclear that neither can be said. Runs made at "
-            "different times are weaker evidence than layers measured in the same rounds.".replace("%,", " %,")
-        ),
+        blocks.paragraph(f"{words.compared(found, others=False)}: {words.tally(found)}."),
+        blocks.items(map(naming.plain, found.remarks)) if found.remarks else "",
+        blocks.paragraph(naming.plain(found.method)) if found.method else "",
     ]
 
 
@@ -73,13 +83,13 @@ def _chart(found: Comparisons, labels: Mapping[str, str]) -> Markup | str:
             f"{naming.ratio(row.ratio.estimate)} {row.verdict.value}",
             (Mark(row.ratio.estimate, row.ratio.low, row.ratio.high, LOOKS.get(row.verdict, Look(6))),),
         )
-        for row in found.rows
+        for row in words.worst_first(found)
         if row.ratio is not None
     ]
     if not data:
         return ""
     scale = Scale(
-        "ratio of latencies, below 1 the second run is faster",
+        "ratio of latencies, below 1 the candidate is faster",
         "factor",
         log=True,
         line=1.0,
@@ -100,14 +110,15 @@ def _table(found: Comparisons, labels: Mapping[str, str]) -> Markup:
         Column("ratio", number=True),
         Column("95 % interval", number=True),
         Column("ratio without reference", number=True, hint="of the latencies as they are"),
+        Column("detectable", number=True, hint="smallest change that this shows in four of five attempts"),
         Column("verdict"),
         Column("reason", long=True),
     ]
-    body = [_row(row, labels) for row in found.rows]
+    body = [_row(row, found, labels) for row in words.worst_first(found)]
     return blocks.table(Table(columns, body, "Verdicts, worst first"))
 
 
-def _row(row: Comparison, labels: Mapping[str, str]) -> list[str | Markup]:
+def _row(row: Comparison, found: Comparisons, labels: Mapping[str, str]) -> list[str | Markup]:
     """Returns the cells of one comparison."""
     return [
         labels[row.case_id],
@@ -116,6 +127,44 @@ def _row(row: Comparison, labels: Mapping[str, str]) -> list[str | Markup]:
         "–" if row.ratio is None else naming.ratio(row.ratio.estimate),
         "–" if row.ratio is None else naming.times(row.ratio),
         "–" if row.raw is None else naming.ratio(row.raw.estimate),
+        words.detectable(row) or "–",
         blocks.badge(row.verdict.value, TONES.get(row.verdict, "soft")),
-        naming.plain(row.reason),
+        words.why(row, found),
     ]
+
+
+def _exact(found: Comparisons, labels: Mapping[str, str]) -> Markup | str:
+    """Returns a row per figure without noise that differs, nothing where none does."""
+    body: list[list[str | Markup]] = [
+        [
+            labels[row.case_id],
+            words.metric(change.metric),
+            *words.sides(change),
+            "–" if change.ratio is None else f"{words.percent(change.ratio)} %",
+            blocks.badge(*(("worse", "bad") if change.worse else ("within what is allowed", "soft"))),
+        ]
+        for row in words.worst_first(found)
+        for change in words.changes(row)
+    ]
+    if not body:
+        return ""
+    columns = [Column("case"), Column("figure"), *(Column(t, number=True) for t in ("base", "candidate", "change"))]
+    return blocks.table(Table([*columns, Column("verdict")], body, "Figures without noise that differ"))
+
+
+def _layers(found: Comparisons, labels: Mapping[str, str]) -> Markup | str:
+    """Returns a row per layer: the geometric mean of its ratios, and beside it the worst of them."""
+    if found.compared < 2:
+        return ""
+    body = [
+        [
+            words.one_line(layer.layer),
+            str(layer.cases),
+            naming.ratio(layer.mean_ratio),
+            "–" if layer.worst.ratio is None else naming.ratio(layer.worst.ratio.estimate),
+            labels[layer.worst.case_id],
+        ]
+        for layer in found.layers
+    ]
+    columns = [Column("layer"), *(Column(t, number=True) for t in ("cases", "geometric mean of ratios", "worst ratio"))]
+    return blocks.table(Table([*columns, Column("worst case")], body, "By layer"))

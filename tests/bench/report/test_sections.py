@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import compared
 import pytest
 
 from bench.records import Planned, Status
 from bench.report import sections as table
+from bench.report.section import Section
 from bench.report.sections import (
     accuracy,
     caveats,
@@ -23,11 +25,11 @@ from bench.report.sections import (
     routing,
     scaling,
 )  # fmt: skip
+from bench.verdicts import Verdict
 
 if TYPE_CHECKING:
     from types import ModuleType, SimpleNamespace
 
-    from bench.report.section import Section
     from bench.results import RunResults
 
 
@@ -40,6 +42,13 @@ def rows(section: Section) -> list[list[str]]:
     found = re.findall(r"<tr.*?</tr>", str(section.body), flags=re.DOTALL)
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, flags=re.DOTALL) for row in found]
     return [[re.sub(r"<[^>]+>", "", cell) for cell in row] for row in cells]
+
+
+def rows_of(section: Section, caption: str) -> list[list[str]]:
+    """The rows of one table."""
+    body = str(section.body)
+    start = body.index(f"<caption>{caption}</caption>")
+    return rows(Section(section.id, section.title, body[start : body.index("</table>", start)]))
 
 
 def charts(section: Section) -> dict[str, str]:
@@ -270,15 +279,40 @@ def two(make: SimpleNamespace, factor: float = 2.0, **more: object) -> list[RunR
     return [base, make.run(of, outcomes, id="b" * 12, name="after", **more)]
 
 
-def test_two_runs_are_compared_worst_first(make: SimpleNamespace) -> None:
-    section = comparison.build(two(make))
+def test_two_runs_are_compared_worst_first(make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    base, candidate = two(make)
+    ids = [result.case.id for result in base.cases]
+    rows = [compared.case(f"case {i}", Verdict.SLOWER, 2.0 + i, id=key) for i, key in enumerate(ids[:-1])]
+    rows.append(compared.case("last", Verdict.FAILED, id=ids[-1], reason="crashed: signal 11"))
+    found = compared.compared(rows, method="Ratio of medians, as it says itself.", remarks=("Beware of <this>.",))
+    monkeypatch.setattr(comparison.compare, "compare", lambda *runs: found if runs == (base, candidate) else None)
+    section = comparison.build([base, candidate])
     assert section.title == "after against before"
-    assert words(section).startswith("Of 10 cases: 9 slower, 1 failed.")
-    table = rows(section)
-    assert [row[6] for row in table[1:]] == ["slower"] * 9 + ["failed"]
-    assert ["Dense FFN, batch size 1", "1.01 ms", "2.02 ms", "2.00", "1.96 to 2.05", "2.00", "slower", ""] in table
+    assert words(section).startswith(
+        "9 of 10 cases compared: 9 slower, 1 failed. Beware of &lt;this>. Ratio of medians, as it says itself."
+    )
+    table = rows_of(section, "Verdicts, worst first")
+    assert [row[7] for row in table[1:]] == ["slower"] * 9 + ["failed"]
+    first = ["Dense FFN, batch size 1", "1.00 ms", "2.00 ms", "2.00", "1.95 to 2.05", "–", "–", "slower", ""]
+    assert table[-2] == first
     assert table[-1][-1] == "crashed: signal 11"
     assert charts(section) == {"comparison-chart": "Latency ratio, worst first"}
+
+
+def test_exact_figures_and_layers_have_tables_of_their_own() -> None:
+    section = Section("comparison", "x", comparison.show(compared.mixed(), {}))
+    assert rows_of(section, "Figures without noise that differ")[1:] == [
+        ["peer/bag", "peak memory", "2.00 MiB", "3.00 MiB", "+50 %", "worse"],
+        ["peer/bag", "FLOPs", "1.00 MFLOP", "900 kFLOP", "-10 %", "within what is allowed"],
+    ]
+    layers = rows_of(section, "By layer")
+    assert layers[1] == ["soft", "3", "1.03", "1.21", "soft/fused experts=32"]
+    assert [row[0] for row in layers[1:]] == ["soft", "dense", "expert_choice", "peer"]
+    unclear = next(row for row in rows_of(section, "Verdicts, worst first") if row[7] == "unclear")
+    assert unclear[6:] == ["12 %", "unclear", "about 15 pairs would settle it (5 so far, 12 s each)"]
+    alone = comparison.show(compared.compared([compared.case("soft", Verdict.SAME, 1.0)]), {})
+    assert "By layer" not in alone
+    assert "Figures without noise" not in alone
 
 
 def test_runs_of_two_machines_are_not_compared(make: SimpleNamespace) -> None:
