@@ -1,6 +1,6 @@
 """Cases against themselves: how often this machine raises a false alarm, and the smallest change it lets one see.
 
-Nothing changed between the processes of one run, so whatever the rule of `bench.compare` calls slower or faster among
+Nothing changed between the processes of one run, so whatever the rule of `bench.judging` calls slower or faster among
 them is a false alarm. Two sides are neighbouring windows of processes in the order of time, because a stored baseline
 and its candidate are measured one after the other, with the drift of the machine between them. The smallest change is
 found on the same data: one side's times are multiplied by a factor until the rule sees it. A. Georges, D. Buytaert and
@@ -10,15 +10,16 @@ L. Eeckhout, "Statistically rigorous Java performance evaluation", OOPSLA 2007, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
 from bench import caveats, units
 from bench.axes import case_name
-from bench.compare import THRESHOLD, Side, Verdict, judge, side
+from bench.judging import Side, judge, side
 from bench.records import INSPECTION, Settings, Status, reason
 from bench.stats import Interval, share_interval
+from bench.verdicts import THRESHOLD, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -264,18 +265,19 @@ def _neighbours(of: Side, order: Sequence[int], processes: int) -> Iterator[tupl
 def _part(of: Side, repeats: Sequence[int]) -> Side:
     """Returns a side of only these repeats."""
     relative = of.relative
-    return Side(
-        {repeat: of.latency[repeat] for repeat in repeats},
-        None if relative is None else {repeat: relative[repeat] for repeat in repeats},
-        of.disturbed.intersection(repeats),
+    return replace(
+        of,
+        latency={repeat: of.latency[repeat] for repeat in repeats},
+        relative=None if relative is None else {repeat: relative[repeat] for repeat in repeats},
+        disturbed=of.disturbed.intersection(repeats),
     )
 
 
 def _slowed(of: Side, factor: float) -> Side:
     """Returns a side whose layer takes so many times as long while the reference kernel does not."""
     relative = of.relative
-    return Side(
-        {repeat: factor * seconds for repeat, seconds in of.latency.items()},
-        None if relative is None else {repeat: factor * value for repeat, value in relative.items()},
-        of.disturbed,
+    return replace(
+        of,
+        latency={repeat: factor * seconds for repeat, seconds in of.latency.items()},
+        relative=None if relative is None else {repeat: factor * value for repeat, value in relative.items()},
     )

@@ -70,6 +70,16 @@ def judge(axes: Axes, seconds: float, ceilings: Observed, machine: Environment) 
     return flags
 
 
+def attainable(axes: Axes, ceilings: Observed) -> float | None:
+    """Returns the seconds that the useful work of a call takes at the rates measured here, None where none is known."""
+    cost = layers.cost(axes)
+    if cost is None:
+        return None
+    parts = ((cost.useful_flops, "ceiling_flops_per_s"), (cost.min_bytes, "ceiling_bandwidth"))
+    bounds = [amount / ceilings[name][0] for amount, name in parts if amount is not None and name in ceilings]
+    return max(bounds, default=None)
+
+
 def _sliced(machine: Environment) -> bool:
     """Returns whether the GPU is divided among several users (MIG): the driver still calls it by the whole's name."""
     gpus = machine.informational.get("gpus") or [{}]

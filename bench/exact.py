@@ -1,0 +1,59 @@
+"""Figures without noise, held against each other as they are: parameters, FLOPs, bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.verdicts import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EXACT = {
+    "parameters": "count",
+    "parameter_memory": "B",
+    "optimizer_memory": "B",
+    "saved_memory": "B",
+    "flops_torch": "FLOP",
+    "flops_fvcore": "FLOP",
+}
+"""Metrics that the same code gives again to the last digit, with their units; and CUDA's memory, which is counted."""
+
+COUNTED = {"peak_memory": "B", "activation_memory": "B"}
+"""Metrics that an allocator counts on a GPU; on a CPU they are the high-water mark of a process, in pages."""
+
+PAGES = 2 * 2**20
+"""Bytes by which a CPU's high-water mark differs from process to process, of unchanged code."""
+
+SHARE = 0.05
+"""The same as a share of the mark: allocators round large blocks."""
+
+
+def changes(
+    base: Mapping[str, float],
+    candidate: Mapping[str, float],
+    *,
+    device: str,
+    thresholds: Mapping[str, float] | None = None,
+) -> tuple[Change, ...]:
+    """Returns what both sides know and what differs; on a CPU its memory only where that is more than its noise.
+
+    A figure that grew is worse, unless `thresholds` allow its family (memory, flops, parameters) so large a share.
+    """
+    allowed = thresholds or {}
+    found = []
+    for metric, unit in (EXACT | COUNTED).items():
+        if metric not in base or metric not in candidate:
+            continue
+        a, b = base[metric], candidate[metric]
+        slack = max(PAGES, SHARE * a) if metric in COUNTED and device == "cpu" else 0.0
+        if abs(b - a) > slack:
+            found.append(Change(metric, unit, a, b, worse=b > a * (1 + allowed.get(family(metric), 0.0))))
+    return tuple(found)
+
+
+def family(metric: str) -> str:
+    """Returns the word by which people allow and refuse a metric: memory, flops or parameters."""
+    if metric.endswith("_memory"):
+        return "memory"
+    return "flops" if metric.startswith("flops") else metric
