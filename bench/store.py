@@ -9,7 +9,7 @@ import secrets
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sql
 from sqlalchemy.exc import SQLAlchemyError
@@ -165,6 +165,11 @@ class Store:
                 )
                 for row in found
             ]
+
+    def read(self, query: sql.Select[Any]) -> list[tuple[Any, ...]]:
+        """Returns the rows of a query that another module made."""
+        with self._transaction() as connection:
+            return [tuple(row) for row in connection.execute(query)]
 
     def free_name(self, stem: str) -> str:
         """Returns the stem with the first number that no run has yet: quick-1, quick-2, ..."""

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 LEVELS = [
-    {"errors", "units", "stats", "environment", "gpus", "energy", "measurable", "peaks", "interrupts"},
+    {"errors", "units", "stats", "environment", "gpus", "energy", "measurable", "peaks", "interrupts", "steps"},
     {
         "axes",
         "expression",
@@ -27,8 +27,8 @@ LEVELS = [
     {"layers", "schema", "rows", "store", "caveats"},
     {"estimates", "plan", "metrics", "monotonic"},
     {"results", "table", "worker"},
-    {"compare", "executors", "selfcheck"},
-    {"run", "report", "pytest_plugin"},
+    {"compare", "executors", "selfcheck", "history"},
+    {"run", "report", "pytest_plugin", "trends"},
     {"cli", "__main__"},
 ]
 """From the ground up; a module may import from its own level (without a circle) and from those below."""
