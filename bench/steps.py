@@ -6,7 +6,11 @@ run looks like two steps, and noise that wanders makes steps of its own. So here
 against the largest steps of series in which nothing changes and whose noise wanders as much (a permutation of the
 innovations of a process of the first order; B. Efron and R. Tibshirani, "An introduction to the bootstrap", section
 8.5), a single run counts for no more than a few standard deviations, and all steps of all series are judged together
-(S. Holm, Scand. J. Statist. 6, 1979). What remains of false alarms is told by tests/bench/test_steps.py.
+(S. Holm, Scand. J. Statist. 6, 1979).
+
+What remains, of series of 40 runs with 5 % noise that are looked at alone: a false step in 1 % of them where runs are
+independent, in 3 % where a run hands on 0.3 of its deviation, in 6 % at 0.5, in 13 % at 0.7. A step of 15 % is found
+within one run of its place in 96 % of them, one that began three runs ago in 47 % (tests/bench/test_steps.py).
 """
 
 from __future__ import annotations

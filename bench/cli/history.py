@@ -132,9 +132,10 @@ def show(found: History) -> None:
     out.print(texts, markup=False)
     first, last = found.runs[0].name, found.runs[-1].name
     moved = sum(bool(trend.changes) for trend in found.trends)
+    changes = f"{found.changes} {'change' if found.changes == 1 else 'changes'}"
     at_least = f"{100 * found.threshold:g} % or more"
     out.print(
-        f"{len(found.runs)} runs, {first} to {last}: {found.changes} changes of level of {at_least} in {moved} of"
+        f"{len(found.runs)} runs, {first} to {last}: {changes} of level of {at_least} in {moved} of"
         f" {len(found.trends)} cases",
         markup=False,
     )

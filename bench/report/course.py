@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH, PLOT = 500, 190
-FOOT, HEAD = 42, 58
-LEAST_SPAN = 1.2
+FOOT, HEAD, ROW = 42, 34, 12
+"""Below and above the plot, and what a row of labels takes above it."""
+
+LEAST_SPAN = 1.3
 """The axis spans at least this factor, so that noise does not look like a mountain."""
 
 REACH = 1.6
@@ -68,7 +70,8 @@ def course(chart: str, title: str, frame: Frame, drawn: Course, words: str, note
     """Returns the chart; `words` say what it shows to those who do not see it."""
     factor, label = units.axis_scale([mark.value for mark in drawn.marks], frame.unit)
     limits = _limits(drawn)
-    height = HEAD + PLOT + FOOT
+    lines = min(len(drawn.bends), 2)
+    height = HEAD + ROW * lines + PLOT + FOOT
     with svg.drawing():
         figure = svg.canvas(WIDTH, height)
         axes = figure.add_axes((58 / WIDTH, FOOT / height, 1 - 72 / WIDTH, PLOT / height))
@@ -80,7 +83,7 @@ def course(chart: str, title: str, frame: Frame, drawn: Course, words: str, note
                         s=size, linewidth=0, zorder=4, legend=False, ax=axes)  # fmt: skip
         for first, last, value in drawn.levels:
             axes.plot([first - 0.4, last + 0.4], [value / factor] * 2, color=svg.INK, lw=1.6, zorder=5, alpha=0.85)
-        _bends(axes, drawn.bends, top=limits[1] / factor)
+        _bends(axes, drawn.bends, top=limits[1] / factor, count=len(frame.runs))
         _finish(axes, frame, label, (limits[0] / factor, limits[1] / factor))
         figure.text(6 / WIDTH, 1 - 13 / height, shorten(plain(title), 66), va="center", ha="left", fontsize=9.5,
                     fontweight="bold")  # fmt: skip
@@ -114,14 +117,15 @@ def _interval(axes: Axes, place: int, mark: Mark, factor: float, limits: tuple[f
     return int(any(out))
 
 
-def _bends(axes: Axes, bends: Sequence[Bend], *, top: float) -> None:
-    """Draws a line where the level changes, with its size above it in one of two rows."""
+def _bends(axes: Axes, bends: Sequence[Bend], *, top: float, count: int) -> None:
+    """Draws a line where the level changes, with its size above it in one of two rows, within the chart."""
     for i, bend in enumerate(bends):
         axes.axvline(bend.place - 0.5, color=bend.look.colour, lw=1.3, dashes=(4, 2), zorder=2)
         if i < MOST_LABELS:
-            lift = 4 + 12 * (i % 2 if len(bends) > 1 else 0)
+            lift = 4 + ROW * (i % 2)
+            side = "left" if bend.place < 0.15 * count else "right" if bend.place > 0.85 * count else "center"
             axes.annotate(bend.label, (bend.place - 0.5, top), xytext=(0, lift), textcoords="offset points",
-                          ha="center", va="bottom", fontsize=8, annotation_clip=False)  # fmt: skip
+                          ha=side, va="bottom", fontsize=8, annotation_clip=False)  # fmt: skip
 
 
 def _finish(axes: Axes, frame: Frame, label: str, limits: tuple[float, float]) -> None:

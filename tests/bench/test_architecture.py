@@ -26,7 +26,7 @@ LEVELS = [
     },
     {"layers", "schema", "rows", "store", "caveats"},
     {"estimates", "plan", "metrics", "monotonic"},
-    {"results", "table", "worker"},
+    {"results", "table", "worker", "verdicts"},
     {"compare", "executors", "selfcheck", "history"},
     {"run", "report", "pytest_plugin", "trends"},
     {"cli", "__main__"},
