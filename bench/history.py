@@ -118,13 +118,17 @@ class Trend:
 
 @dataclass(frozen=True)
 class History:
-    """All series, the worst change first; `threshold` is the smallest step that counts."""
+    """All series, the worst change first; `threshold` is the smallest step that counts.
+
+    `cases` are those that names must tell apart: those of the series, and what else their runs measured.
+    """
 
     runs: tuple[Run, ...]
     metric: str
     threshold: float
     trends: tuple[Trend, ...]
     remarks: tuple[str, ...] = ()
+    cases: tuple[Case, ...] = ()
 
     @property
     def changes(self) -> int:
@@ -158,8 +162,12 @@ def analyse(
     metric: str = LATENCY,
     threshold: float = THRESHOLD,
     remarks: Sequence[str] = (),
+    beside: Sequence[Case] = (),
 ) -> History:
-    """Returns the history of some series, with the changes that remain real among all of them."""
+    """Returns the history of some series, with the changes that remain real among all of them.
+
+    `beside` are cases that their names must be told apart from.
+    """
     usable = {i: s.values for i, s in enumerate(found) if not _unusable(s)}
     seeds = {i: int(found[i].case.id, 16) for i in usable}
     cuts = steps.find([(values, seeds[i]) for i, values in usable.items()], threshold)
@@ -168,7 +176,8 @@ def analyse(
         Trend(s, tuple(_change(s, step) for step in changed.get(i, ())), _unusable(s)) for i, s in enumerate(found)
     ]
     ordered = sorted(trends, key=_place)
-    return History(tuple(runs), metric, threshold, tuple(ordered), tuple(remarks))
+    cases = tuple({case.id: case for case in (*(trend.series.case for trend in ordered), *beside)}.values())
+    return History(tuple(runs), metric, threshold, tuple(ordered), tuple(remarks), cases)
 
 
 def say(change: Change, runs: Sequence[Run]) -> str:

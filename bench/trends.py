@@ -39,12 +39,16 @@ CHUNK = 400
 
 @dataclass(frozen=True)
 class Chosen:
-    """The runs that are looked at, oldest first, the ids of their cases in the order of the newest plan."""
+    """The runs that are looked at, oldest first, and their cases in the order of the newest plan.
+
+    `planned` are the cases of each run; `beside` are all cases of the newest one, looked at or not.
+    """
 
     runs: tuple[Run, ...]
     cases: Mapping[str, Case]
-    planned: frozenset[tuple[str, str]]
+    planned: frozenset[Place]
     remarks: tuple[str, ...]
+    beside: tuple[Case, ...]
 
 
 def load(
@@ -79,7 +83,9 @@ def load(
             ]
             if readings:
                 series.append(history.series(case, machine, readings, metric))
-    return history.analyse(chosen.runs, series, metric=metric, threshold=threshold, remarks=chosen.remarks)
+    return history.analyse(
+        chosen.runs, series, metric=metric, threshold=threshold, remarks=chosen.remarks, beside=chosen.beside
+    )
 
 
 def choose(store: Store, word: str, *, last: int | None = None, all_machines: bool = False) -> Chosen:
@@ -110,7 +116,8 @@ def choose(store: Store, word: str, *, last: int | None = None, all_machines: bo
     runs = runs[-last:] if last else runs
     order = [id_ for run in reversed(runs) for id_ in planned[run.id] if id_ in ids]
     pairs = frozenset((run.id, id_) for run in runs for id_ in planned[run.id])
-    return Chosen(tuple(runs), _cases(store, list(dict.fromkeys(order))), pairs, tuple(remarks))
+    beside = tuple(_cases(store, planned[runs[-1].id]).values())
+    return Chosen(tuple(runs), _cases(store, list(dict.fromkeys(order))), pairs, tuple(remarks), beside)
 
 
 def _runs(count: int) -> str:

@@ -165,7 +165,7 @@ def _names(found: History) -> list[str]:
     from bench.axes import case_name  # noqa: PLC0415
     from bench.results import varying  # noqa: PLC0415
 
-    axes = varying([trend.series.case for trend in found.trends])
+    axes = varying(found.cases)
     return [
         case_name(trend.series.case, axes) + (f" @{trend.series.machine[:ID_SHOWN]}" if found.several_machines else "")
         for trend in found.trends

@@ -67,6 +67,7 @@ def test_one_series_per_case_in_the_order_of_the_runs_whatever_their_clocks_said
     assert {t.series.case.id: len(t.series.points) for t in found.trends} == {SMALL.id: 3, LARGE.id: 3}
     (alone,) = trends.load(store, SMALL.id[:5]).trends
     assert alone.series.values == pytest.approx([1e3, 2e3, 3e3])
+    assert {case.id for case in trends.load(store, SMALL.id).cases} == {SMALL.id, LARGE.id}, "its name is told apart"
     assert named(store, "all", last=2) == ["quick-2", "quick-3"]
 
 

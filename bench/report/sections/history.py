@@ -86,8 +86,7 @@ def _reading(place: int, result: CaseResult) -> Reading:
 
 def _labels(found: History) -> list[str]:
     """Returns what each series is called: its case as everywhere in the report, its machine where there are several."""
-    cases = {trend.series.case.id: trend.series.case for trend in found.trends}
-    bare = tuple(CaseResult(case, None, "", (), {}, ()) for case in cases.values())
+    bare = tuple(CaseResult(case, None, "", (), {}, ()) for case in found.cases)
     names = {entry.result.case.id: entry.plain for entry in view.of([RunResults(found.runs[-1], bare)]).entries}
     return [
         names[trend.series.case.id] + (f" [{trend.series.machine[:6]}]" if found.several_machines else "")
