@@ -124,7 +124,12 @@ def _chart(chart: str, trend: Trend, found: History, label: str) -> Chart:
         tuple(place[point.run] for point in points),
         tuple(Mark(point.figure.estimate, point.figure.low, point.figure.high) for point in points),
         tuple((place[points[a].run], place[points[b].run], value) for a, b, value in trend.levels() if trend.changes),
-        tuple(Bend(place[change.after], _short(change, found), _look(trend, change)) for change in trend.changes),
+        tuple(
+            Bend(
+                place[change.after], _short(change, found, crowded=len(trend.changes) > MOST_SAID), _look(trend, change)
+            )
+            for change in trend.changes
+        ),
     )
     frame = Frame(tuple(found.runs[run].name for run in of_machine), _up(metric), metric.unit)
     said = [_sentence(say(change, found.runs)) for change in trend.changes]
@@ -150,9 +155,9 @@ def _words(trend: Trend, found: History, said: Sequence[str]) -> str:
     return f"{title} in {runs}, each with its 95 % interval: {ends[0]}, {ends[-1]}, always {between}. {changes}"
 
 
-def _short(change: Change, found: History) -> str:
-    """Returns a change as it is written into a chart."""
-    made_at = history.commit(found.runs[change.after])
+def _short(change: Change, found: History, *, crowded: bool) -> str:
+    """Returns a change as it is written into a chart, without the commit where there is no room for many."""
+    made_at = "" if crowded else history.commit(found.runs[change.after])
     return f"{percent(change.ratio.estimate)} at {made_at}" if made_at else percent(change.ratio.estimate)
 
 
