@@ -143,7 +143,9 @@ def _unmeasured(about: Comparison, base: CaseResult, candidate: CaseResult) -> C
         return replace(about, verdict=Verdict.FAILED, reason=f"{candidate.status}: {_why(candidate)}")
     if base.status in FAILED and candidate.status is Status.OK:
         return replace(about, verdict=Verdict.NEW, reason=f"the base has {base.status}: {_why(base)}")
-    reasons = [f"{word}: {r.status}" for word, r in (("base", base), ("candidate", candidate)) if r.status is not Status.OK]
+    reasons = [
+        f"{word}: {r.status}" for word, r in (("base", base), ("candidate", candidate)) if r.status is not Status.OK
+    ]
     return replace(about, reason=", ".join(reasons) or "no process timed it")
 
 
@@ -204,7 +206,9 @@ def _one_sided(rows: Sequence[Comparison]) -> list[str]:
     if found < ONE_SIDED or min(slower, faster) or found <= 0.6 * compared:
         return []
     word = "slower" if slower else "faster"
-    return [f"All {found} findings are {word}: where the change cannot touch them all, suspect the machine, or use `duel`."]
+    return [
+        f"All {found} findings are {word}: where the change cannot touch them all, suspect the machine, or use `duel`."
+    ]
 
 
 def _over(of: Side, bound: float) -> Side:

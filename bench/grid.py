@@ -2,6 +2,7 @@
 
 [grid]      name, description
 [run]       repeats, max_seconds (what the grid asks of a measurement; the command line overrides it)
+[thresholds]  latency, memory, flops, parameters: relative changes that matter when its runs are compared
 [defaults]  one value for an axis, used by every layer that takes the axis
 [[sweep]]   a list is an axis, a scalar is fixed; the product of the lists is taken, sweeps add up
             zip = [["num_experts", "top_k"]] walks lists together
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 RUN_KEYS: dict[str, type] = {"repeats": int, "max_seconds": float}
 
+THRESHOLDS = ("latency", "memory", "flops", "parameters")
+"""What a relative change can be allowed for; the last three are counted, and none is allowed unless asked for."""
+
 GridValue = AxisValue | Derived
 
 
@@ -51,6 +55,7 @@ class Grid:
     defaults: Mapping[str, GridValue] = field(default_factory=dict)
     sweeps: tuple[Sweep, ...] = ()
     run: Mapping[str, int | float] = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
 def bundled() -> dict[str, Path]:
@@ -87,11 +92,11 @@ def parse(content: Mapping[str, Any], *, source: str) -> Grid:
     Raises:
         InputError: an unknown table, key, axis or value.
     """
-    allowed = ("grid", "run", "defaults", "sweep")
+    allowed = ("grid", "run", "thresholds", "defaults", "sweep")
     for key in content:
         if key not in allowed:
             raise InputError(f"{source}: {unknown('table', key, [f'[{k}]' for k in allowed])}")
-    for key in ("grid", "run", "defaults"):
+    for key in ("grid", "run", "thresholds", "defaults"):
         if not isinstance(content.get(key, {}), dict):
             raise InputError(f"{source}: {key} must be a table, write [{key}]")
     head = content.get("grid", {})
@@ -112,6 +117,7 @@ def parse(content: Mapping[str, Any], *, source: str) -> Grid:
         },
         sweeps=tuple(_sweep(table, f"{source}: sweep {i}") for i, table in enumerate(sweeps, 1)),
         run={name: _run_value(name, value, source) for name, value in content.get("run", {}).items()},
+        thresholds={name: _threshold(name, value, source) for name, value in content.get("thresholds", {}).items()},
     )
 
 
@@ -253,6 +259,15 @@ def _run_value(name: str, value: object, source: str) -> int | float:
     if not isinstance(value, int | float) or not is_number or not 0 < value < math.inf:
         raise InputError(f"{source}: [run] {name} = {value!r}: takes {'a whole number' if whole else 'a number'} > 0")
     return value
+
+
+def _threshold(name: str, value: object, source: str) -> float:
+    """Returns one share of `[thresholds]`, checked."""
+    if name not in THRESHOLDS:
+        raise InputError(f"{source}: [thresholds] {unknown('key', name, THRESHOLDS)}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 10:
+        raise InputError(f"{source}: [thresholds] {name} = {value!r}: takes a share from 0 to 10, as in 0.05 for 5 %")
+    return float(value)
 
 
 def _split(values: str) -> list[str]:

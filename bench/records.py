@@ -179,7 +179,7 @@ class Settings:
 
     A process samples until the median's interval is narrower than `half_width` (relative, half of it) with at least
     `min_samples`, or until `max_seconds`; one that takes longer than `timeout` altogether is ended. `seed` orders the
-    rounds.
+    rounds. `thresholds` are those of the grid, for whoever compares.
     """
 
     repeats: int = 5
@@ -188,6 +188,7 @@ class Settings:
     half_width: float = 0.01
     min_samples: int = 10
     seed: int = 0
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from bench.results import CaseResult, RunResults
 
+PREFIX = "selfcheck-"
+"""How the names of runs begin that were made to be held against themselves."""
+
 LEAST = caveats.FEW_REPEATS
 """Fewest processes of one side."""
 

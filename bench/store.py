@@ -9,7 +9,7 @@ import secrets
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sql
 from sqlalchemy.exc import SQLAlchemyError
@@ -135,12 +135,13 @@ class Store:
         with self._transaction() as connection:
             return [Planned(Case(axes), skip) for axes, skip in connection.execute(query)]
 
-    def outcomes(self, run_id: str) -> list[Outcome]:
-        """Returns every outcome of a run with its observations, in the order of case and repeat."""
+    def outcomes(self, run_id: str, metrics: Sequence[str] | None = None) -> list[Outcome]:
+        """Returns every outcome of a run with its observations (of these metrics), in the order of case and repeat."""
+        wanted = sql.select(OBSERVATIONS).where(OBSERVATIONS.c.run_id == run_id).order_by(OBSERVATIONS.c.metric)
+        if metrics is not None:
+            wanted = wanted.where(OBSERVATIONS.c.metric.in_(metrics))
         with self._transaction() as connection:
-            seen = connection.execute(
-                sql.select(OBSERVATIONS).where(OBSERVATIONS.c.run_id == run_id).order_by(OBSERVATIONS.c.metric)
-            ).mappings()
+            seen = connection.execute(wanted).mappings()
             observed: dict[tuple[str, int], list[Observation]] = {}
             for row in seen:
                 key = (row["case_id"], row["repeat"])
@@ -165,6 +166,11 @@ class Store:
                 )
                 for row in found
             ]
+
+    def read(self, query: sql.Select[Any]) -> list[tuple[Any, ...]]:
+        """Returns the rows of a query that another module made."""
+        with self._transaction() as connection:
+            return [tuple(row) for row in connection.execute(query)]
 
     def free_name(self, stem: str) -> str:
         """Returns the stem with the first number that no run has yet: quick-1, quick-2, ..."""

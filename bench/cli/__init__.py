@@ -12,6 +12,7 @@ from bench.cli.calibrate import calibrate
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.export import export
+from bench.cli.history import history
 from bench.cli.listing import list_things
 from bench.cli.plan import plan
 from bench.cli.report import report
@@ -41,6 +42,7 @@ for command in (
     selfcheck,
     baseline,
     report,
+    history,
     export,
     list_things,
     doctor,

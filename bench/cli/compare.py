@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
 import click
 
-from bench.cli.options import json_option, store_option
+from bench.cli.options import store_option
+from bench.cli.thresholds import parse_thresholds, threshold_option
+from bench.cli.verdict_options import Delivery, deliver, verdict_options
 from bench.errors import Exit, InputError
+
+if TYPE_CHECKING:
+    from bench.records import Run
+    from bench.store import Store
+
+BASELINE = "baseline:"
 
 
 @click.command()
@@ -16,44 +28,74 @@ from bench.errors import Exit, InputError
     metavar="AXIS=BASE,CANDIDATE",
     help="Compare cases that differ in one axis, as in backend=einsum,fused; with one run, within it.",
 )
+@threshold_option
 @click.option(
-    "--threshold",
-    type=click.FloatRange(0, 10),
-    default=0.05,
-    show_default=True,
-    help="Smallest relative change worth a verdict.",
+    "--normalise",
+    is_flag=True,
+    help="Compare shares of each machine's own measured ceiling (see `calibrate`): for different machines, and weaker.",
 )
 @store_option
-@json_option
+@verdict_options
 def compare(
+    *,
     base: str,
     candidate: str | None,
     pair: str | None,
-    threshold: float,
+    thresholds: tuple[str, ...],
+    normalise: bool,
     store: str | None,
-    as_json: bool,  # noqa: FBT001  (click passes flags by name)
+    delivery: Delivery,
 ) -> int:
     """Compare CANDIDATE with BASE case by case (runs: id, prefix, name, latest or baseline:NAME).
 
-    Exit code 1 if a case is slower, 3 if one is missing or failed, 4 if the runs cannot be compared.
+    Exit code 1 if a case is slower or needs more memory, FLOPs or parameters, 3 if one is missing or failed, 4 if the
+    runs cannot be compared; --fail-on says otherwise.
     """
     from bench import compare as comparing  # noqa: PLC0415
-    from bench import results  # noqa: PLC0415
-    from bench.cli import answer, terminal  # noqa: PLC0415
+    from bench import floors, pairing, results  # noqa: PLC0415
     from bench.store import open_store  # noqa: PLC0415
 
     if candidate is None and pair is None:
         raise InputError("compare needs two runs, or one run and --pair AXIS=BASE,CANDIDATE")
-    asked = None if pair is None else comparing.parse_pair(pair)
+    asked = None if pair is None else pairing.parse_pair(pair)
+    wanted = parse_thresholds(thresholds)
     opened = open_store(store)
-    sides = [results.load(opened, opened.find(word)) for word in (base, candidate or base)]
-    if asked is None and sides[0].run.id == sides[1].run.id:
-        raise InputError(f"{base} and {candidate} are the same run ({sides[0].run.name}): there is nothing to compare")
-    found = comparing.compare(*sides, threshold=threshold, pair=asked)
-    if as_json:
-        answer.write(answer.of_comparison(found))
-    else:
-        terminal.show_comparison(found)
-    if found.worse:
-        return Exit.WORSE
-    return Exit.INCOMPLETE if found.incomplete else Exit.OK
+    if not _has_baseline(opened, base):
+        return _first_run(base, candidate, delivery)
+    runs = [opened.find(word) for word in (base, candidate or base)]
+    if asked is None and runs[0].id == runs[1].id:
+        raise InputError(f"{base} and {candidate} are the same run ({runs[0].name}): there is nothing to compare")
+    for run in runs:
+        _check_kind(run)
+    sides = [results.load_for_comparison(opened, run) for run in runs]
+    found = comparing.compare(*sides, thresholds=wanted, pair=asked, normalise=normalise)
+    for remark in floors.remarks(opened, found, runs[1]):
+        click.echo(f"note: {remark}", err=True)
+    return deliver(found, delivery, command=shlex.join(["softmoe-bench", *sys.argv[1:]]))
+
+
+def _has_baseline(store: Store, word: str) -> bool:
+    """Returns whether a word that names a baseline names one, if the store has any; anything else is no first run."""
+    return not word.startswith(BASELINE) or bool(store.baselines())
+
+
+def _first_run(base: str, candidate: str | None, delivery: Delivery) -> int:
+    """Says what to do where there is nothing yet to compare with, and returns the exit code."""
+    name = base.removeprefix(BASELINE)
+    run = "" if candidate in (None, "latest") else f" {candidate}"
+    click.echo(
+        "no baseline yet, so there is nothing to compare with:"
+        f" `softmoe-bench baseline save {name}{run}` makes this run the baseline",
+        err=True,
+    )
+    return Exit.INCOMPLETE if "no-baseline" in delivery.fail_on else Exit.OK
+
+
+def _check_kind(run: Run) -> None:
+    """Refuses a run that is a comparison already.
+
+    Raises:
+        InputError: it is a duel.
+    """
+    if "duel" in run.settings:
+        raise InputError(f"run {run.name} is a duel, and compares two sides already: `softmoe-bench show {run.name}`")

@@ -108,7 +108,7 @@ def start(
 
     asked = understand(*words)
     check(where)
-    settings = Settings(**{**asked.grid.run, **given})  # type: ignore[arg-type]
+    settings = Settings(**{**asked.grid.run, **given}, thresholds=asked.grid.thresholds)  # type: ignore[arg-type]
     targets = [layer.target for layer in asked.plan(("cpu", "cuda")).layers]
     probe = executor.probe(targets)
     if probe.problems:

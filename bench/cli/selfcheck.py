@@ -82,10 +82,10 @@ def selfcheck(  # noqa: PLR0913, PLR0917  (one argument per option)
         )
     options = {"repeats": repeats, "max_seconds": max_seconds, "timeout": timeout}
     given = {key: value for key, value in options.items() if value is not None}
-    called = None if name is None else f"selfcheck-{name.removeprefix('selfcheck-')}"
+    called = None if name is None else selfcheck.PREFIX + name.removeprefix(selfcheck.PREFIX)
     with executors.make("isolated") as working:
         opened, run, plan, asked = start(
-            (grid, [*settings, *more], layers), store, called, given, working, prefix="selfcheck-"
+            (grid, [*settings, *more], layers), store, called, given, working, prefix=selfcheck.PREFIX
         )
         try:
             return _measure(opened, run, plan, asked, working, (threshold, seconds), as_json=as_json)

@@ -10,7 +10,20 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 LEVELS = [
-    {"errors", "units", "stats", "environment", "gpus", "energy", "measurable", "peaks", "interrupts"},
+    {
+        "errors",
+        "units",
+        "stats",
+        "environment",
+        "gpus",
+        "energy",
+        "measurable",
+        "peaks",
+        "interrupts",
+        "steps",
+        "resampling",
+        "families",
+    },
     {
         "axes",
         "expression",
@@ -23,12 +36,15 @@ LEVELS = [
         "conditions",
         "readings",
         "watch",
+        "pairing",
     },
     {"layers", "schema", "rows", "store", "caveats"},
     {"estimates", "plan", "metrics", "monotonic"},
-    {"results", "table", "worker", "verdicts"},
-    {"compare", "executors", "selfcheck", "gates", "formats"},
-    {"run", "report", "pytest_plugin"},
+    {"results", "table", "worker"},
+    {"verdicts", "looks", "exact"},
+    {"judging", "gates", "history"},
+    {"compare", "executors", "selfcheck", "formats", "trends"},
+    {"run", "report", "pytest_plugin", "floors"},
     {"cli", "__main__"},
 ]
 """From the ground up; a module may import from its own level (without a circle) and from those below."""

@@ -3,10 +3,13 @@ from dataclasses import replace
 import pytest
 from recorded import dense, failed, measured, results, run, soft
 
-from bench.compare import Pair, Verdict, compare, parse_pair, verdict
+from bench.compare import compare
 from bench.errors import InputError, NotComparableError
+from bench.judging import verdict
+from bench.pairing import Pair, parse_pair
 from bench.records import Flag, Outcome, Status
 from bench.stats import Interval
+from bench.verdicts import Verdict
 
 STEADY = [1.00, 1.01, 0.99, 1.00, 1.01]
 
@@ -96,7 +99,7 @@ def test_a_case_that_never_worked_is_no_regression() -> None:
     base = results([failed(case)], [case])
     other = results([failed(case)], [case], of=run("b", id="ffffffffffff"))
     found = compare(base, other)
-    assert found.rows[0].verdict is Verdict.NOT_MEASURED
+    assert found.rows[0].verdict is Verdict.NOT_COMPARABLE
     assert not found.incomplete
 
 

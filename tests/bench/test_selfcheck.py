@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from recorded import dense, failed, inspected, measured, results, soft, timed
 
-from bench.compare import Side, Verdict
+from bench.judging import Side
 from bench.records import Flag, Outcome, Status
 from bench.selfcheck import (
     LARGEST,
@@ -23,6 +23,7 @@ from bench.selfcheck import (
     verdicts,
 )
 from bench.stats import t_quantile
+from bench.verdicts import Verdict
 
 CASE = soft()
 

@@ -12,6 +12,7 @@ from bench.report.sections import (
     failures,
     figures,
     flops,
+    history,
     memory,
     peers,
     reproduce,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 TABLE: tuple[Build, ...] = (
     summary.build,
     comparison.build,
+    history.build,
     peers.build,
     scaling.build,
     memory.build,

@@ -56,7 +56,7 @@ def charts(section: Section) -> dict[str, str]:
 
 
 def test_table_names_every_section_once() -> None:
-    assert len(table.TABLE) == len(set(table.TABLE)) == 13
+    assert len(table.TABLE) == len(set(table.TABLE)) == 14
 
 
 @pytest.mark.parametrize("module", [scaling, memory, flops, routing, accuracy, caveats, peers])
