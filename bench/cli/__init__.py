@@ -11,6 +11,7 @@ from bench.cli.baseline import baseline
 from bench.cli.calibrate import calibrate
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
+from bench.cli.duel import duel
 from bench.cli.export import export
 from bench.cli.history import history
 from bench.cli.listing import list_things
@@ -39,6 +40,7 @@ for command in (
     plan,
     show,
     compare,
+    duel,
     selfcheck,
     baseline,
     report,

@@ -41,10 +41,11 @@ LEVELS = [
     {"layers", "schema", "rows", "store", "caveats"},
     {"estimates", "plan", "metrics", "monotonic"},
     {"results", "table", "worker"},
-    {"verdicts", "looks", "exact"},
-    {"judging", "gates", "history"},
+    {"verdicts"},
+    {"looks", "exact"},
+    {"judging", "gates", "history", "duels", "sources"},
     {"compare", "executors", "selfcheck", "formats", "trends"},
-    {"run", "report", "pytest_plugin", "floors"},
+    {"run", "report", "pytest_plugin", "floors", "duel"},
     {"cli", "__main__"},
 ]
 """From the ground up; a module may import from its own level (without a circle) and from those below."""
