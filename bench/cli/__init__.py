@@ -18,6 +18,7 @@ from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.selfcheck import selfcheck
 from bench.cli.show import show
+from bench.cli.store import store
 from bench.errors import BenchError, Exit
 from bench.interrupts import first_only
 
@@ -42,6 +43,7 @@ for command in (
     baseline,
     report,
     export,
+    store,
     list_things,
     doctor,
     calibrate,

@@ -24,7 +24,7 @@ LEVELS = [
         "readings",
         "watch",
     },
-    {"layers", "schema", "rows", "store", "caveats"},
+    {"layers", "schema", "rows", "store", "caveats", "retention"},
     {"estimates", "plan", "metrics", "monotonic"},
     {"results", "table", "worker"},
     {"compare", "executors", "selfcheck"},
