@@ -12,6 +12,7 @@ from bench.cli.calibrate import calibrate
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.export import export
+from bench.cli.import_ import import_files
 from bench.cli.listing import list_things
 from bench.cli.plan import plan
 from bench.cli.report import report
@@ -43,6 +44,7 @@ for command in (
     baseline,
     report,
     export,
+    import_files,
     store,
     list_things,
     doctor,

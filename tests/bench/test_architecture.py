@@ -27,7 +27,7 @@ LEVELS = [
     {"layers", "schema", "rows", "store", "caveats", "retention"},
     {"estimates", "plan", "metrics", "monotonic"},
     {"results", "table", "worker"},
-    {"compare", "executors", "selfcheck"},
+    {"compare", "executors", "selfcheck", "exchange"},
     {"run", "report", "pytest_plugin"},
     {"cli", "__main__"},
 ]

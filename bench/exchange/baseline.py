@@ -1,0 +1,284 @@
+"""A baseline as one small file that lives in git: what a comparison needs, laid out so that a change can be read.
+
+Per case one block: the axes that not all cases share, figures without noise, and per process its median latency, the
+median of its latency over the reference kernel, the number of samples and how far the median may be off (half its
+interval, relative). Single samples, logs and readings of the machine stay in the store.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from bench import caveats, results
+from bench.exchange.reading import Fields, show
+from bench.exchange.record import Recorded, in_order, rounded
+from bench.records import INSPECTION, Environment, Flag, Observation, Outcome, Planned, Run, Status, reason
+from bench.stats import precision
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bench.axes import AxisValue
+    from bench.records import Case
+    from bench.results import CaseResult, RunResults
+
+FORMAT = "softmoe-bench baseline"
+FORMS = {1: "November 2026: shared axes, cases by id, medians per process"}
+"""Every version of the file, with what it brought."""
+
+FORM = max(FORMS)
+EXACT = ("parameters", "flops_torch", "flops_fvcore")
+"""Observed figures without noise, beside all that end in `_memory`; FLOPs by the formula follow from the axes."""
+
+UNITS = {"parameters": "count", "flops_torch": "FLOP", "flops_fvcore": "FLOP"}
+SPREAD = ("run", "settings", "machine")
+"""Parts whose fields stand each in a line of its own."""
+
+LONGEST = 300
+"""Characters that are kept of why a case failed."""
+
+ROUGH = 3
+"""Significant digits of what only says how far to trust another figure."""
+
+
+def is_one(fields: Fields) -> bool:
+    """Returns whether a file says that it is a baseline."""
+    return fields.content.get("format") == FORMAT
+
+
+def write(found: RunResults, name: str) -> str:
+    """Returns a run as the file of the baseline of that name."""
+    run, cases = found.run, sorted(found.cases, key=lambda result: result.case.id)
+    shared = _shared([result.case for result in cases])
+    head: dict[str, Any] = {
+        "format": FORMAT,
+        "form": FORM,
+        "name": name,
+        "run": {
+            "id": run.id,
+            "name": run.name,
+            "started": _date(run.started),
+            "finished": None if run.finished is None else _date(run.finished),
+        },
+        "grid": run.grid,
+        "description": run.description,
+        "command": run.command,
+        "settings": dict(run.settings),
+        "machine": dict(run.environment.comparable),
+        "facts": _facts(run.environment.informational),
+        "shared_axes": shared,
+    }
+    lines = [f" {json.dumps(key)}: {_spread(value) if key in SPREAD else _line(value)}," for key, value in head.items()]
+    blocks = [
+        ",\n".join([f'  "{result.case.id}": {{', *(f"   {json.dumps(key)}: {_line(value)}" for key, value in fields)])
+        for result in cases
+        for fields in [_case(result, shared).items()]
+    ]
+    body = ",\n".join(f"{block}\n  }}".replace("{,\n", "{\n", 1) for block in blocks)
+    return "\n".join(["{", *lines, ' "cases": {', body, " }", "}"]) + "\n"
+
+
+def read(fields: Fields) -> Recorded:
+    """Returns the run that a baseline's file tells of, each process with its median as its only sample.
+
+    Raises:
+        InputError: something in it is missing or wrong, or a newer version of this program wrote it.
+    """
+    form = fields.whole("form")
+    if form not in FORMS:
+        hint = "use a newer softmoe-bench" if form > FORM else "this version has no way to read it"
+        fields.refuse(f"the file has form {form}, this program reads form {FORM}: {hint}")
+    of, cases = fields.fields("run"), fields.fields("cases")
+    run = Run(
+        id=of.run_id("id"),
+        name=of.text("name"),
+        grid=fields.text("grid"),
+        description=fields.text("description"),
+        command=fields.text("command"),
+        settings=fields.plain("settings"),
+        environment=Environment(fields.plain("machine"), fields.informational("facts")),
+        started=of.date("started"),
+        finished=of.date("finished") if of.has("finished") else None,
+        state="complete",
+    )
+    shared = fields.plain("shared_axes")
+    found = {}
+    for id_ in cases.content:
+        block = cases.fields(id_)
+        case = block.case("axes", id_, shared)
+        found[case] = _outcomes(block, case, run.started)
+    plan = tuple(Planned(case) for case in in_order(list(found)))
+    return Recorded(run, plan, tuple(o for p in plan for o in found[p.case]), fields.text("name"))
+
+
+def _shared(cases: Sequence[Case]) -> dict[str, AxisValue]:
+    """Returns the axes that all cases have with one value."""
+    first = cases[0] if cases else {}
+    return {
+        name: value
+        for name, value in first.items()
+        if all(name in case and (case[name], type(case[name])) == (value, type(value)) for case in cases)
+    }
+
+
+def _facts(informational: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the few facts that tell a reader when and with what it was measured; the machine's name is not his."""
+    packages = informational.get("packages") or {}
+    git = informational.get("git") or {}
+    found = {
+        "date": informational.get("date"),
+        "git": {name: git[name] for name in ("commit", "branch", "dirty") if name in git},
+        "packages": {name: version for name, version in packages.items() if version is not None},
+        "gpus": [{"mig_enabled": True} for gpu in informational.get("gpus") or [] if gpu.get("mig_enabled") is True],
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _case(result: CaseResult, shared: Mapping[str, AxisValue]) -> dict[str, Any]:
+    """Returns the block of one case; what it does not have is left out."""
+    good = [outcome for outcome in result.outcomes if outcome.status is Status.OK]
+    timed = [outcome for outcome in good if outcome.samples("latency")]
+    exact = {
+        observation.metric: rounded(median(observation.samples))
+        for outcome in reversed(good)
+        for observation in outcome.observations
+        if observation.metric in EXACT or observation.metric.endswith("_memory")
+    }
+    relative = [_relative(result, outcome) for outcome in timed]
+    seconds = [outcome.finished - outcome.started for outcome in timed]
+    block: dict[str, Any] = {"axes": {name: value for name, value in result.case.items() if name not in shared}}
+    if any(outcome.repeat == INSPECTION for outcome in good):
+        block["exact"] = dict(sorted(exact.items()))
+    if timed:
+        block |= {
+            "repeat": [outcome.repeat for outcome in timed],
+            "latency": [rounded(median(outcome.samples("latency"))) for outcome in timed],
+            "relative_latency": [None if not ratios else rounded(median(ratios)) for ratios in relative],
+            "samples": [outcome.facts.get("samples_taken", len(outcome.samples("latency"))) for outcome in timed],
+            "half_width": [_rough(outcome, "half_width", outcome.samples("latency")) for outcome in timed],
+            "relative_half_width": [
+                _rough(outcome, "relative_half_width", ratios) for outcome, ratios in zip(timed, relative, strict=True)
+            ],
+            "seconds": round(median(seconds), 3),
+        }
+    if disturbed := _disturbed(good):
+        block["disturbed"] = disturbed
+    bad = [outcome for outcome in result.outcomes if outcome.status is not Status.OK]
+    if bad:
+        block["ended"] = [[o.repeat, o.status.value, reason(o.status, o.detail)[:LONGEST]] for o in bad]
+    return block
+
+
+def _relative(result: CaseResult, outcome: Outcome) -> tuple[float, ...]:
+    """Returns the latencies of a process over the reference, as the metric of that name derives them."""
+    derived = results.samples(result.case, outcome, {})
+    return next((values for metric, _, values in derived if metric == "relative_latency"), ())
+
+
+def _rough(outcome: Outcome, fact: str, samples: Sequence[float]) -> float | None:
+    """Returns how far a median may be off: as it was said when there were all samples, or by these."""
+    found = outcome.facts[fact] if fact in outcome.facts else precision(samples)
+    return None if found is None else rounded(found, ROUGH)
+
+
+def _disturbed(good: Sequence[Outcome]) -> dict[str, list[int]]:
+    """Returns the processes beside which something else used the machine, by the caveat's code."""
+    return {
+        code: repeats
+        for code in caveats.DISTURBED
+        if (repeats := [o.repeat for o in good if any(flag.code == code for flag in o.flags)])
+    }
+
+
+def _date(seconds: float) -> str:
+    """Returns a date to the second."""
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat()
+
+
+def _spread(value: Mapping[str, object]) -> str:
+    """Returns an object with one field a line."""
+    return "{\n" + ",\n".join(f"  {json.dumps(name)}: {_line(one)}" for name, one in value.items()) + "\n }"
+
+
+def _line(value: object) -> str:
+    """Returns a value in one line."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _outcomes(block: Fields, case: Case, started: float) -> list[Outcome]:
+    """Returns the outcomes that a block tells of."""
+    found: dict[int, Outcome] = {}
+    if block.has("exact"):
+        exact = block.fields("exact")
+        seen = tuple(Observation(name, UNITS.get(name, "B"), (exact.number(name),)) for name in exact.content)
+        found[INSPECTION] = Outcome(
+            case.id, INSPECTION, Status.OK, observations=seen, started=started, finished=started
+        )
+    for outcome in _timed(block, case, started) if block.has("repeat") else ():
+        inspected = found.get(outcome.repeat)
+        seen = (*(inspected.observations if inspected else ()), *outcome.observations)
+        found[outcome.repeat] = replace(outcome, observations=seen)
+    if block.has("disturbed"):
+        flags = block.fields("disturbed")
+        for code in flags.content:
+            if code not in caveats.DISTURBED:
+                flags.refuse(f"'{code}' is no disturbance, expected one of {', '.join(caveats.DISTURBED)}")
+            for repeat in flags.wholes(code):
+                if repeat not in found:
+                    flags.refuse(f"'{code}' names process {repeat}, of which nothing else is told")
+                found[repeat] = replace(found[repeat], flags=(*found[repeat].flags, Flag(code)))
+    for repeat, status, why in _ended(block) if block.has("ended") else ():
+        found[repeat] = Outcome(case.id, repeat, status, why, started=started, finished=started)
+    return list(found.values())
+
+
+def _timed(block: Fields, case: Case, started: float) -> list[Outcome]:
+    """Returns the processes that timed a case; the reference is such that their ratio keeps its median."""
+    repeats, latency = block.wholes("repeat"), block.numbers("latency")
+    if len(latency) != len(repeats) or len(set(repeats)) != len(repeats) or min(latency, default=1) <= 0:
+        block.refuse("'latency' needs one figure above 0 for each process of 'repeat', and each process once")
+    relative, *widths = (_column(block, name, len(repeats)) for name in COLUMNS)
+    if any(factor == 0 for factor in relative):
+        block.refuse("'relative_latency' holds 0, expected factors above 0")
+    finished, taken = started + block.number("seconds"), block.wholes("samples")
+    found = []
+    for repeat, seconds, factor, count, *rough in zip(repeats, latency, relative, taken, *widths, strict=True):
+        seen = [Observation("latency", "s", (seconds,))]
+        if factor is not None:
+            seen.append(Observation("reference_latency", "s", (seconds / factor,)))
+        facts = {"samples_taken": count, **dict(zip(COLUMNS[1:], rough, strict=True))}
+        found.append(
+            Outcome(
+                case.id, repeat, Status.OK, observations=tuple(seen), facts=facts, started=started, finished=finished
+            )
+        )
+    return found
+
+
+COLUMNS = ("relative_latency", "half_width", "relative_half_width")
+"""Figures of each process beside its latency; null is unknown."""
+
+
+def _column(block: Fields, name: str, length: int) -> list[float | None]:
+    """Returns one figure for each process, None where it is unknown."""
+    values = block.content.get(name)
+    if not isinstance(values, list) or len(values) != length:
+        block.refuse(f"'{name}' is {show(values)}, expected a list with one figure, or null, for each process")
+    known = iter(Fields(block.where, {name: [value for value in values if value is not None]}).numbers(name))
+    found = [None if value is None else next(known) for value in values]
+    if any(value is not None and value < 0 for value in found):
+        block.refuse(f"'{name}' holds a figure below 0")
+    return found
+
+
+def _ended(block: Fields) -> list[tuple[int, Status, str]]:
+    """Returns how processes ended that did not end well: repeat, status and reason."""
+    rows = block.content["ended"]
+    if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == 3 for row in rows):
+        block.refuse("'ended' needs a list of [process, status, reason]")
+    named = [Fields(block.where, dict(zip(("process", "status", "reason"), row, strict=True))) for row in rows]
+    return [(row.whole("process"), row.status("status"), row.text("reason")) for row in named]
