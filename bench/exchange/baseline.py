@@ -1,8 +1,9 @@
 """A baseline as one small file that lives in git: what a comparison needs, laid out so that a change can be read.
 
-Per case one block: the axes that not all cases share, figures without noise, and per process its median latency, the
-median of its latency over the reference kernel, the number of samples and how far the median may be off (half its
-interval, relative). Single samples, logs and readings of the machine stay in the store.
+Per case one block: the axes that not all cases share, figures without noise, and per process (1, 2, ... unless `repeat`
+says otherwise) its median latency, the median of its latency over the reference kernel, the number of samples, and how
+far the latter may be off (half its interval, relative). Single samples, logs and readings of the machine stay in the
+store.
 """
 
 from __future__ import annotations
@@ -35,13 +36,16 @@ EXACT = ("parameters", "flops_torch", "flops_fvcore")
 """Observed figures without noise, beside all that end in `_memory`; FLOPs by the formula follow from the axes."""
 
 UNITS = {"parameters": "count", "flops_torch": "FLOP", "flops_fvcore": "FLOP"}
+HALF_WIDTH = "relative_half_width"
+"""The fact of a process that says how far the median of its latency over the reference may be off, relative."""
+
 SPREAD = ("run", "settings", "machine")
 """Parts whose fields stand each in a line of its own."""
 
 LONGEST = 300
 """Characters that are kept of why a case failed."""
 
-ROUGH = 3
+ROUGH = 2
 """Significant digits of what only says how far to trust another figure."""
 
 
@@ -73,12 +77,7 @@ def write(found: RunResults, name: str) -> str:
         "shared_axes": shared,
     }
     lines = [f" {json.dumps(key)}: {_spread(value) if key in SPREAD else _line(value)}," for key, value in head.items()]
-    blocks = [
-        ",\n".join([f'  "{result.case.id}": {{', *(f"   {json.dumps(key)}: {_line(value)}" for key, value in fields)])
-        for result in cases
-        for fields in [_case(result, shared).items()]
-    ]
-    body = ",\n".join(f"{block}\n  }}".replace("{,\n", "{\n", 1) for block in blocks)
+    body = ",\n".join(_block(result.case.id, _case(result, shared)) for result in cases)
     return "\n".join(["{", *lines, ' "cases": {', body, " }", "}"]) + "\n"
 
 
@@ -159,18 +158,22 @@ def _case(result: CaseResult, shared: Mapping[str, AxisValue]) -> dict[str, Any]
             "latency": [rounded(median(outcome.samples("latency"))) for outcome in timed],
             "relative_latency": [None if not ratios else rounded(median(ratios)) for ratios in relative],
             "samples": [outcome.facts.get("samples_taken", len(outcome.samples("latency"))) for outcome in timed],
-            "half_width": [_rough(outcome, "half_width", outcome.samples("latency")) for outcome in timed],
-            "relative_half_width": [
-                _rough(outcome, "relative_half_width", ratios) for outcome, ratios in zip(timed, relative, strict=True)
-            ],
+            "half_width": [_half_width(outcome, ratios) for outcome, ratios in zip(timed, relative, strict=True)],
             "seconds": round(median(seconds), 3),
         }
+        if block["repeat"] == _counted(len(timed)):
+            del block["repeat"]
     if disturbed := _disturbed(good):
         block["disturbed"] = disturbed
     bad = [outcome for outcome in result.outcomes if outcome.status is not Status.OK]
     if bad:
-        block["ended"] = [[o.repeat, o.status.value, reason(o.status, o.detail)[:LONGEST]] for o in bad]
+        block["ended"] = [[o.repeat, o.status.value, reason(o.status, o.detail)[:LONGEST].strip()] for o in bad]
     return block
+
+
+def _counted(count: int) -> list[int]:
+    """Returns the processes of a case where none is missing: 1, 2, ..."""
+    return list(range(1, count + 1))
 
 
 def _relative(result: CaseResult, outcome: Outcome) -> tuple[float, ...]:
@@ -179,9 +182,13 @@ def _relative(result: CaseResult, outcome: Outcome) -> tuple[float, ...]:
     return next((values for metric, _, values in derived if metric == "relative_latency"), ())
 
 
-def _rough(outcome: Outcome, fact: str, samples: Sequence[float]) -> float | None:
-    """Returns how far a median may be off: as it was said when there were all samples, or by these."""
-    found = outcome.facts[fact] if fact in outcome.facts else precision(samples)
+def _half_width(outcome: Outcome, ratios: Sequence[float]) -> float | None:
+    """Returns how far the median that is compared may be off: as it was said when there were all samples, or by these.
+
+    What is compared is the latency over the reference, or where there is none the latency.
+    """
+    known = outcome.facts.get(HALF_WIDTH)
+    found = known if HALF_WIDTH in outcome.facts else precision(ratios or outcome.samples("latency"))
     return None if found is None else rounded(found, ROUGH)
 
 
@@ -197,6 +204,12 @@ def _disturbed(good: Sequence[Outcome]) -> dict[str, list[int]]:
 def _date(seconds: float) -> str:
     """Returns a date to the second."""
     return datetime.fromtimestamp(int(seconds), UTC).isoformat()
+
+
+def _block(name: str, fields: Mapping[str, object]) -> str:
+    """Returns an object of the file with each of its fields in one line."""
+    lines = ",\n".join(f"   {json.dumps(key)}: {_line(value)}" for key, value in fields.items())
+    return f"  {json.dumps(name)}: {{\n{lines}\n  }}"
 
 
 def _spread(value: Mapping[str, object]) -> str:
@@ -218,7 +231,7 @@ def _outcomes(block: Fields, case: Case, started: float) -> list[Outcome]:
         found[INSPECTION] = Outcome(
             case.id, INSPECTION, Status.OK, observations=seen, started=started, finished=started
         )
-    for outcome in _timed(block, case, started) if block.has("repeat") else ():
+    for outcome in _timed(block, case, started) if block.has("latency") else ():
         inspected = found.get(outcome.repeat)
         seen = (*(inspected.observations if inspected else ()), *outcome.observations)
         found[outcome.repeat] = replace(outcome, observations=seen)
@@ -238,19 +251,20 @@ def _outcomes(block: Fields, case: Case, started: float) -> list[Outcome]:
 
 def _timed(block: Fields, case: Case, started: float) -> list[Outcome]:
     """Returns the processes that timed a case; the reference is such that their ratio keeps its median."""
-    repeats, latency = block.wholes("repeat"), block.numbers("latency")
+    latency = block.numbers("latency")
+    repeats = block.wholes("repeat") if block.has("repeat") else _counted(len(latency))
     if len(latency) != len(repeats) or len(set(repeats)) != len(repeats) or min(latency, default=1) <= 0:
         block.refuse("'latency' needs one figure above 0 for each process of 'repeat', and each process once")
-    relative, *widths = (_column(block, name, len(repeats)) for name in COLUMNS)
+    relative, widths = (_column(block, name, len(repeats)) for name in ("relative_latency", "half_width"))
     if any(factor == 0 for factor in relative):
         block.refuse("'relative_latency' holds 0, expected factors above 0")
-    finished, taken = started + block.number("seconds"), block.wholes("samples")
+    finished, taken = started + block.number("seconds"), _counts(block, len(repeats))
     found = []
-    for repeat, seconds, factor, count, *rough in zip(repeats, latency, relative, taken, *widths, strict=True):
+    for repeat, seconds, factor, count, width in zip(repeats, latency, relative, taken, widths, strict=True):
         seen = [Observation("latency", "s", (seconds,))]
         if factor is not None:
             seen.append(Observation("reference_latency", "s", (seconds / factor,)))
-        facts = {"samples_taken": count, **dict(zip(COLUMNS[1:], rough, strict=True))}
+        facts = {"samples_taken": count, HALF_WIDTH: width}
         found.append(
             Outcome(
                 case.id, repeat, Status.OK, observations=tuple(seen), facts=facts, started=started, finished=finished
@@ -259,8 +273,10 @@ def _timed(block: Fields, case: Case, started: float) -> list[Outcome]:
     return found
 
 
-COLUMNS = ("relative_latency", "half_width", "relative_half_width")
-"""Figures of each process beside its latency; null is unknown."""
+def _counts(block: Fields, length: int) -> list[int]:
+    """Returns how many samples each process took."""
+    _column(block, "samples", length)
+    return block.wholes("samples")
 
 
 def _column(block: Fields, name: str, length: int) -> list[float | None]:

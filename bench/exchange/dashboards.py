@@ -1,9 +1,9 @@
 """A run for programs that draw a chart per case over commits: github-action-benchmark and Bencher.
 
 Sources: github-action-benchmark, README "customSmallerIsBetter" and `BenchmarkResult` of src/extract.ts: a list of
-name, unit, value and, as texts, range and extra. Bencher, "Bencher Metric Format", bencher.dev/docs/reference: an
-object of benchmark -> measure -> value, lower_value and upper_value; its built-in measure latency is in nanoseconds. Both tell cases apart
-by their names alone.
+name, unit, value and, as texts, range and extra. Bencher, "Bencher Metric Format" (bencher.dev/docs/reference): by
+benchmark and measure a value, lower_value and upper_value; its built-in measure latency is in nanoseconds. Both tell
+cases apart by their names alone.
 """
 
 from __future__ import annotations

@@ -60,9 +60,13 @@ def in_order(cases: Sequence[Case]) -> list[Case]:
 
 def rounded(value: float, digits: int = DIGITS) -> int | float:
     """Returns a figure with so many significant digits; a whole number, which is exact, stays as it is."""
-    if math.isfinite(value) and value == int(value) and abs(value) < 2**63:
-        return int(value)
-    return float(f"{value:.{digits - 1}e}")
+    found = value if _whole(value) else float(f"{value:.{digits - 1}e}")
+    return int(found) if _whole(found) else found
+
+
+def _whole(value: float) -> bool:
+    """Returns whether a figure is a whole number that every database can hold."""
+    return math.isfinite(value) and value == int(value) and abs(value) < 2**63
 
 
 def _differs(name: str, value: AxisValue) -> bool:
