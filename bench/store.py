@@ -78,10 +78,10 @@ class Store:
             InputError: another run has the name.
         """
         with self._transaction() as connection:
-            taken = dict(connection.execute(sql.select(RUNS.c.name, RUNS.c.id)).tuples().all())
-            if taken.get(run.name, run.id) != run.id:
+            ids = {name: id_ for name, id_ in connection.execute(sql.select(RUNS.c.name, RUNS.c.id))}  # noqa: C416
+            if ids.get(run.name, run.id) != run.id:
                 raise InputError(f"store {self.shown_as} already has a run named {run.name}: choose another --name")
-            if run.id in taken.values():
+            if run.id in ids.values():
                 rows.replace_run(connection, run)
             else:
                 rows.insert_run(connection, run, first=first)

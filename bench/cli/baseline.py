@@ -106,11 +106,12 @@ def export_baseline(name: str, output: Path, store: str | None) -> None:
 def import_baseline(file: Path, name: str | None, replacing: bool, store: str | None) -> None:  # noqa: FBT001
     """Read a baseline's file into the store; importing it twice changes nothing."""
     from bench import exchange  # noqa: PLC0415
-    from bench.cli.import_ import keep_one  # noqa: PLC0415
+    from bench.cli.import_ import keep_one, read_one  # noqa: PLC0415
     from bench.exchange import baseline as form  # noqa: PLC0415
     from bench.store import open_store  # noqa: PLC0415
 
     fields = exchange.load(file)
     if not form.is_one(fields):
         fields.refuse("no baseline of softmoe-bench; `baseline export NAME -o FILE` writes one, `import` reads others")
-    keep_one(open_store(store, create=True), form.read(fields), name=name, replacing=replacing)
+    recorded = read_one(form.read, fields, name)
+    keep_one(open_store(store, create=True), recorded, name=name, replacing=replacing)

@@ -83,8 +83,5 @@ def _write_one(found: RunResults, chosen: str, output: Path) -> None:
     output.write_text(text, encoding="utf-8")
     timed = sum("latency" in result.figures for result in found.cases)
     click.echo(f"{output}: run {found.run.name}, {timed} of {len(found.cases)} cases")
-    if timed < len(found.cases):
-        missing = len(found.cases) - timed
-        click.echo(
-            f"{missing} without a latency: {chosen} has no way to show them, see `show {found.run.name}`", err=True
-        )
+    if missing := len(found.cases) - timed:
+        click.echo(f"{missing} without a latency, which {chosen} cannot show: see `show {found.run.name}`", err=True)

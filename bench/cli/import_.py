@@ -11,7 +11,7 @@ from bench.cli.options import store_option
 from bench.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from bench.exchange.keeping import Kept
     from bench.exchange.reading import Fields
@@ -44,7 +44,7 @@ def import_files(files: tuple[Path, ...], name: str | None, replacing: bool, sto
         if form is None or form.read is None:
             sessions.append(fields)
         else:
-            whole.append(form.read(fields))
+            whole.append(read_one(form.read, fields, name))
     runs = len(whole) + bool(sessions)
     if name is not None and runs > 1:
         raise InputError(
@@ -56,6 +56,16 @@ def import_files(files: tuple[Path, ...], name: str | None, replacing: bool, sto
         keep_one(opened, recorded, name=name, replacing=replacing)
     if measured is not None:
         keep_one(opened, measured, name=name, replacing=replacing)
+
+
+def read_one(read: Callable[[Fields], Recorded], fields: Fields, name: str | None) -> Recorded:
+    """Returns what a file tells, before any store is touched."""
+    from bench.exchange import keeping  # noqa: PLC0415
+
+    recorded = read(fields)
+    if recorded.baseline is not None:
+        keeping.baseline_name(recorded, name)
+    return recorded
 
 
 def keep_one(opened: Store, recorded: Recorded, *, name: str | None, replacing: bool) -> None:

@@ -42,7 +42,7 @@ def keep_baseline(store: Store, recorded: Recorded, *, name: str | None = None, 
         InputError: the name stands for another run, or the store has this run with other figures, and nothing is to be
             replaced; or the name is none.
     """
-    word = check_name(recorded.baseline or "" if name is None else name)
+    word = baseline_name(recorded, name)
     stands = {one.name: one.run for one in store.baselines()}.get(word)
     if stands is not None and stands.id != recorded.run.id and not replacing:
         raise InputError(
@@ -54,6 +54,15 @@ def keep_baseline(store: Store, recorded: Recorded, *, name: str | None = None, 
         store.save_baseline(word, kept.run)
         return replace(kept, fresh=True)
     return kept
+
+
+def baseline_name(recorded: Recorded, name: str | None) -> str:
+    """Returns the name of a file's baseline, or the one that it shall have instead.
+
+    Raises:
+        InputError: see `check_name`.
+    """
+    return check_name(recorded.baseline or "" if name is None else name)
 
 
 def check_name(name: str) -> str:
