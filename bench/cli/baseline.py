@@ -107,11 +107,12 @@ def import_baseline(file: Path, name: str | None, replacing: bool, store: str | 
     """Read a baseline's file into the store; importing it twice changes nothing."""
     from bench import exchange  # noqa: PLC0415
     from bench.cli.import_ import keep_one, read_one  # noqa: PLC0415
-    from bench.exchange import baseline as form  # noqa: PLC0415
+    from bench.exchange import baseline_reading  # noqa: PLC0415
+    from bench.exchange.baseline import is_one  # noqa: PLC0415
     from bench.store import open_store  # noqa: PLC0415
 
     fields = exchange.load(file)
-    if not form.is_one(fields):
+    if not is_one(fields):
         fields.refuse("no baseline of softmoe-bench; `baseline export NAME -o FILE` writes one, `import` reads others")
-    recorded = read_one(form.read, fields, name)
+    recorded = read_one(baseline_reading.read, fields, name)
     keep_one(open_store(store, create=True), recorded, name=name, replacing=replacing)

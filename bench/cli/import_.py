@@ -92,5 +92,5 @@ def _read_sessions(sessions: Sequence[Fields], name: str | None) -> Recorded:
     recorded, strangers = pytest_sessions.read(sessions, name or "pytest")
     if strangers:
         named = ", ".join(strangers[:SHOWN]) + (", ..." if len(strangers) > SHOWN else "")
-        click.echo(f"{len(strangers)} tests say no case and are left out: {named}", err=True)
+        click.echo(f"left out, as they measured no case of ours: {named}", err=True)
     return recorded

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.exchange import baseline, dashboards, pytest_json, pytest_sessions
+from bench.exchange import baseline, baseline_reading, dashboards, pytest_json, pytest_sessions
 from bench.exchange.reading import load as load
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ TABLE: dict[str, Form] = {
         Form(
             "baseline",
             "a small file for git; written by `baseline export`",
-            read=baseline.read,
+            read=baseline_reading.read,
             is_one=baseline.is_one,
         ),
     )

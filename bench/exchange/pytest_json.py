@@ -14,7 +14,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from bench import caveats, layers
-from bench.exchange.record import Recorded, stable_name
+from bench.exchange.record import Recorded, checked, stable_name
 from bench.records import Environment, Flag, Observation, Outcome, Planned, Run
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ def write(found: RunResults) -> str:
 
     run = found.run
     git = run.environment.informational.get("git") or {}
-    timed = [result for result in found.cases if any(outcome.samples("latency") for outcome in result.outcomes)]
     content = {
         "machine_info": _machine(run.environment),
         "commit_info": {
@@ -53,7 +52,7 @@ def write(found: RunResults) -> str:
             "project": "softmoe-bench",
             "branch": git.get("branch") or "(unknown)",
         },
-        "benchmarks": [_benchmark(result) for result in timed],
+        "benchmarks": [_benchmark(result) for result in found.cases if _timed(result)],
         "datetime": datetime.fromtimestamp(run.started, UTC).isoformat(),
         "version": pytest_benchmark.__version__,
         OURS: {
@@ -71,7 +70,7 @@ def write(found: RunResults) -> str:
                 "state": run.state,
             },
             "plan": [result.case.id for result in found.cases],
-            "without_latency": [_extra(result) for result in found.cases if result not in timed],
+            "without_latency": [_extra(result) for result in found.cases if not _timed(result)],
         },
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -95,21 +94,27 @@ def read(fields: Fields) -> Recorded:
         command=of.text("command"),
         settings=of.plain("settings"),
         environment=Environment(fields.fields("machine_info").plain(OURS), of.informational("informational")),
-        started=of.number("started"),
-        finished=of.number("finished") if of.has("finished") else None,
+        started=of.moment("started"),
+        finished=of.moment("finished") if of.has("finished") else None,
         state="complete" if of.text("state") == "complete" else "interrupted",
     )
     found: dict[Case, list[Outcome]] = {}
     for benchmark in fields.each("benchmarks"):
         extra = benchmark.fields("extra_info")
         case = extra.case("axes", extra.text("case"))
-        found[case] = _processes(extra, case, benchmark.fields("stats").numbers("data"))
+        found[case] = _processes(extra, case, benchmark.fields("stats").times("data"))
     for extra in ours.each("without_latency"):
         case = extra.case("axes", extra.text("case"))
         found[case] = _processes(extra, case, [])
     order = {id_: i for i, id_ in enumerate(ours.texts("plan"))}
     cases = sorted(found, key=lambda case: order.get(case.id, len(order)))
-    return Recorded(run, tuple(map(Planned, cases)), tuple(o for case in cases for o in found[case]))
+    outcomes = tuple(o for case in cases for o in found[case])
+    return checked(Recorded(run, tuple(map(Planned, cases)), outcomes), fields)
+
+
+def _timed(result: CaseResult) -> bool:
+    """Returns whether a case has a latency."""
+    return any(outcome.samples("latency") for outcome in result.outcomes)
 
 
 def _machine(environment: Environment) -> dict[str, Any]:
@@ -196,7 +201,7 @@ def _processes(extra: Fields, case: Case, data: Sequence[float]) -> list[Outcome
     for process, (start, end) in zip(processes, pairwise(ends), strict=True):
         latency = (Observation("latency", "s", tuple(data[start:end])),) if end > start else ()
         others = tuple(
-            Observation(seen.text("metric"), seen.text("unit"), tuple(seen.numbers("samples")))
+            Observation(seen.text("metric"), seen.text("unit"), tuple(seen.samples("samples")))
             for seen in process.each("observations")
         )
         found.append(
@@ -208,8 +213,8 @@ def _processes(extra: Fields, case: Case, data: Sequence[float]) -> list[Outcome
                 flags=_flags(process),
                 observations=tuple(sorted((*latency, *others), key=lambda seen: seen.metric)),
                 facts={"iterations": process.whole("iterations")} if process.has("iterations") else {},
-                started=process.number("started"),
-                finished=process.number("finished"),
+                started=process.moment("started"),
+                finished=process.moment("finished"),
             )
         )
     if len({outcome.repeat for outcome in found}) < len(found):

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from bench.environment import differences
 from bench.errors import NotComparableError
 from bench.exchange.pytest_json import OURS
-from bench.exchange.record import Recorded, in_order
+from bench.exchange.reading import Fields
+from bench.exchange.record import Recorded, checked, in_order
 from bench.records import Environment, Observation, Outcome, Planned, Run, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.exchange.reading import Fields
     from bench.records import Case
 
 
@@ -41,13 +41,13 @@ def read(sessions: Sequence[Fields], name: str) -> tuple[Recorded, list[str]]:
             facts = "; ".join(f"{fact} is {a} against {b}" for fact, a, b in differ)
             raise NotComparableError(f"{sessions[0].where} and {session.where} are no processes of one run: {facts}")
         tests = list(session.each("benchmarks"))
-        measured = [test for test in tests if test.has("extra_info") and test.fields("extra_info").has("case")]
+        measured = [test for test in tests if _says_case(test)]
         if not measured:
             session.refuse(
                 f"none of its {len(tests)} tests says which case it measured, so that nothing is known of the layer:"
                 " use the `softmoe` fixture in them, which writes it into extra_info"
             )
-        strangers += [test.text("fullname") for test in tests if test not in measured]
+        strangers += [test.text("fullname") for test in tests if not _says_case(test)]
         for test in measured:
             extra = test.fields("extra_info")
             case = extra.case("axes", extra.text("case"))
@@ -79,7 +79,13 @@ def read(sessions: Sequence[Fields], name: str) -> tuple[Recorded, list[str]]:
         for case in cases
         for repeat, samples in found[case].items()
     ]
-    return Recorded(run, tuple(map(Planned, cases)), tuple(outcomes)), strangers
+    recorded = Recorded(run, tuple(map(Planned, cases)), tuple(outcomes))
+    return checked(recorded, sessions[0]), list(dict.fromkeys(strangers))
+
+
+def _says_case(test: Fields) -> bool:
+    """Returns whether our fixture measured in a test."""
+    return test.has("extra_info") and test.fields("extra_info").has("case")
 
 
 def _machine(session: Fields) -> dict[str, Any]:
@@ -90,10 +96,8 @@ def _machine(session: Fields) -> dict[str, Any]:
 
 def _data(stats: Fields) -> list[float]:
     """Returns the samples of a test; pytest-benchmark keeps them only if asked, and its median always."""
-    found = stats.numbers("data") if stats.has("data") else [stats.number("median")]
-    if not found or min(found) <= 0:
-        stats.refuse("expected times above 0")
-    return found
+    found = stats if stats.has("data") else Fields(stats.where, {"data": [stats.number("median")]})
+    return found.times("data")
 
 
 def _commit(session: Fields) -> dict[str, Any]:

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from bench.axes import AxisValue
 
 KINDS = {dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
+LATEST = 253402300799
+"""The last second of the year 9999, in seconds since the epoch: after it there is no date."""
+
+SLOWEST = 1e9
+"""Seconds beyond which nothing is the time of a call: thirty years."""
+
 LONGEST = 40
 """Characters of a wrong value that a complaint repeats."""
 
@@ -116,6 +122,13 @@ class Fields:
         """Returns a field that is a finite number."""
         return _finite(self._get(name, float, int), self, name)
 
+    def moment(self, name: str) -> float:
+        """Returns a field that is a time in seconds since the epoch."""
+        found = self.number(name)
+        if not 0 <= found < LATEST:
+            self.refuse(f"'{name}' is {show(found)}, expected seconds since 1970")
+        return found
+
     def whole(self, name: str) -> int:
         """Returns a field that is a whole number of at least 0."""
         return _whole(self._get(name, int), self, name)
@@ -155,6 +168,20 @@ class Fields:
             if not _is(value, (int, float)):
                 self.refuse(f"'{name}' holds {show(value)}, expected numbers")
         return [_finite(value, self, name) for value in values]
+
+    def samples(self, name: str) -> list[float]:
+        """Returns a field that is a list of one finite number or more."""
+        found = self.numbers(name)
+        if not found:
+            self.refuse(f"'{name}' is empty, expected a sample or more")
+        return found
+
+    def times(self, name: str) -> list[float]:
+        """Returns a field that is a list of times of a call, in seconds."""
+        found = self.samples(name)
+        if not all(0 < seconds <= SLOWEST for seconds in found):
+            self.refuse(f"'{name}' holds a time that is not above 0, or is beyond {SLOWEST:.0e} s")
+        return found
 
     def wholes(self, name: str) -> list[int]:
         """Returns a field that is a list of whole numbers of at least 0."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bench.axes import AxisValue
+    from bench.exchange.reading import Fields
     from bench.records import Case, Outcome, Planned, Run
     from bench.results import RunResults
 
@@ -33,6 +34,19 @@ class Recorded:
     def results(self) -> RunResults:
         """What its outcomes amount to."""
         return results.of_outcomes(self.run, self.plan, self.outcomes)
+
+
+def checked(recorded: Recorded, fields: Fields) -> Recorded:
+    """Returns a run from a file once it is clear that its figures amount to something.
+
+    Raises:
+        InputError: they are so large, so small or so far apart that no interval can be computed.
+    """
+    try:
+        recorded.results  # noqa: B018
+    except (OverflowError, ZeroDivisionError):
+        fields.refuse("its figures are too large, too small or too far apart to be measured ones")
+    return recorded
 
 
 def stable_name(case: Mapping[str, AxisValue]) -> str:

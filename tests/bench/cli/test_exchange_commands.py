@@ -189,3 +189,24 @@ def test_a_name_is_for_one_run() -> None:
     said = complaint("import", "quick-1.json", "quick-2.json", "--name", "x", "--store", "new.db")
     assert "the files hold 2 runs" in said
     assert invoke("import", "quick-1.json", "quick-2.json", "--store", "new.db").output.count("run quick-") == 2
+
+
+def test_sessions_of_pytest_become_one_run() -> None:
+    for number in (1, 2, 3):
+        tests = [
+            {"fullname": "t.py::test_soft", "extra_info": {"case": soft().id, "axes": dict(soft())}},
+            {"fullname": "t.py::test_sum", "extra_info": {}},
+        ]
+        content = {
+            "machine_info": {"softmoe_bench": {"cpu": "Test CPU"}},
+            "benchmarks": [test | {"stats": {"data": [number * 1e-3]}} for test in tests],
+            "datetime": "2026-11-26T19:45:13+00:00",
+        }
+        Path(f"{number}.json").write_text(json.dumps(content))
+    words = ["import", "1.json", "2.json", "3.json", "--store", "new.db"]
+    done = invoke(*words, "--name", "mine")
+    assert done.stdout.startswith("run mine (")
+    assert done.stderr == "left out, as they measured no case of ours: t.py::test_sum\n"
+    assert "already there" in invoke(*words).stdout
+    (case,) = json.loads(invoke("show", "mine", "--store", "new.db", "--json").output)["cases"]
+    assert case["figures"]["latency"]["processes"] == 3

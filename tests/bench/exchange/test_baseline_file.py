@@ -10,7 +10,7 @@ from recorded import dense, failed, measured, results, run, soft
 
 from bench import plan
 from bench.errors import InputError
-from bench.exchange import baseline, reading
+from bench.exchange import baseline, baseline_reading, reading
 from bench.records import Case, Environment, Flag, Outcome, Status
 
 MACHINE = {
@@ -102,7 +102,7 @@ def test_it_says_where_it_was_measured_but_not_whose_machine_it_was() -> None:
 def test_what_failed_is_there_with_its_reason() -> None:
     content = json.loads(text())
     assert content["cases"][dense().id]["ended"] == [[0, "out_of_memory", "needs 3 GiB"]]
-    back = baseline.read(reading.parse(text(), "b.json")).results
+    back = baseline_reading.read(reading.parse(text(), "b.json")).results
     case = next(result for result in back.cases if result.case == dense())
     assert (case.status, case.detail) == (Status.OUT_OF_MEMORY, "needs 3 GiB")
 
@@ -117,7 +117,7 @@ def test_exact_figures_keep_all_their_digits() -> None:
 def test_processes_on_a_busy_machine_stay_marked() -> None:
     outcomes = measured(soft(), [1e-3, 1e-3, 1e-3])
     outcomes[2] = replace(outcomes[2], flags=(Flag("loaded", "by 80 %"), Flag("time_limit")))
-    back = baseline.read(reading.parse(baseline.write(results(outcomes, [soft()]), "main"), "b.json"))
+    back = baseline_reading.read(reading.parse(baseline.write(results(outcomes, [soft()]), "main"), "b.json"))
     assert back.results.cases[0].disturbed == {2}
 
 
@@ -136,7 +136,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     "lengths": (lambda c: c["cases"][CASE]["latency"].pop(), "'relative_latency' is .*, expected a list with one"),
     "counts": (lambda c: c["cases"][CASE]["samples"].pop(), "'samples' is .*, expected a list with one figure"),
     "half": (lambda c: c["cases"][CASE].update(samples=[1.5, 2]), "'samples' holds 1.5, expected whole numbers"),
-    "negative": (lambda c: c["cases"][CASE].update(latency=[1, -1]), "'latency' needs one figure above 0"),
+    "negative": (lambda c: c["cases"][CASE].update(latency=[1, -1]), "'latency' holds a time that is not above 0"),
     "words": (lambda c: c["cases"][CASE].update(latency=[1, "2"]), "'latency' holds \"2\", expected numbers"),
     "column": (lambda c: c["cases"][CASE].update(half_width=None), "'half_width' is null, expected a list with one"),
     "ratio": (lambda c: c["cases"][CASE].update(relative_latency=[1, 0]), "'relative_latency' holds 0"),
@@ -153,7 +153,7 @@ def test_what_is_wrong_is_told_with_its_place(change: Change, complaint: str) ->
     content = json.loads(text())
     change(content)
     with pytest.raises(InputError, match=complaint) as raised:
-        baseline.read(reading.parse(json.dumps(content), "b.json"))
+        baseline_reading.read(reading.parse(json.dumps(content), "b.json"))
     assert "\n" not in str(raised.value)
 
 

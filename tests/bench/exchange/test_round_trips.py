@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from made_up import NAMES, runs
 
-from bench.exchange import baseline, pytest_json, reading
+from bench.exchange import baseline, baseline_reading, pytest_json, reading
 from bench.exchange.record import Recorded
 from bench.records import Status, reason
 from bench.results import RunResults
@@ -31,7 +31,7 @@ def test_a_baseline_comes_back_as_the_file_that_it_was(found: RunResults, name: 
     text = baseline.write(found, name)
     fields = reading.parse(text, "baseline.json")
     assert baseline.is_one(fields)
-    back = baseline.read(fields)
+    back = baseline_reading.read(fields)
     assert back.baseline == name
     assert baseline.write(back.results, name) == text
 
@@ -71,4 +71,4 @@ def test_a_baseline_says_how_far_its_medians_may_be_off(found: RunResults) -> No
 
 
 def read_back(found: RunResults) -> Recorded:
-    return baseline.read(reading.parse(baseline.write(found, "main"), "baseline.json"))
+    return baseline_reading.read(reading.parse(baseline.write(found, "main"), "baseline.json"))
