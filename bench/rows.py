@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sql
 
-from bench.records import Ceiling, Environment, Outcome, Run, Status
+from bench.records import Ceiling, Environment, Flag, Outcome, Run, Status
 from bench.schema import CASES, CEILINGS, OBSERVATIONS, OUTCOMES, PLANS, RUNS
 
 if TYPE_CHECKING:
