@@ -24,6 +24,8 @@ from bench.executors.contestant import Contestant, LostError
 from bench.executors.isolated import IsolatedExecutor
 from bench.interrupts import held
 from bench.records import INSPECTION, Observation, Outcome, Status
+from bench.rounds import iterations as iterations_of
+from bench.rounds import told_enough
 from bench.verdicts import Verdict
 from bench.worker import entry
 
@@ -35,15 +37,6 @@ if TYPE_CHECKING:
     from bench.records import Case, Run, Settings
     from bench.run import Progress
     from bench.store import Store
-
-ROUNDS = 40
-"""Blocks of each side in a pair: the spread of a pair's figure fell from 6.4 % at 8 to 3.5 % at 40."""
-
-LEAST_ROUNDS = 8
-"""Rounds of slow calls, for which the time is up earlier."""
-
-LAUNCHES = 20
-"""Fewest calls of a block on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +96,7 @@ class _Ring:
         self._duel, self._store, self._run, self._settings = duel, store, run, settings
         self._progress, self._folder = progress, folder
         self._random = random.Random(f"{run.id}/{settings.seed}")  # noqa: S311  (an order, not a secret)
-        self._logs: dict[str, list[float]] = {candidate.id: [] for _, candidate in duel.matches}
+        self._pairs: dict[str, list[tuple[float, float]]] = {candidate.id: [] for _, candidate in duel.matches}
         self._over: set[str] = set()
 
     def weigh(self) -> None:
@@ -150,10 +143,16 @@ class _Ring:
         if figure is None:
             self._over.add(case.id)
             return
-        logs = self._logs[case.id]
-        logs.append(figure)
+        pairs = self._pairs[case.id]
+        pairs.append((figure, duels.log_error(outcome)))
         if number in self._duel.looks:
-            found = looks.decide(logs, self._duel.threshold, cases=len(self._duel.matches), looks=self._duel.looks)
+            found = looks.decide(
+                [log for log, _ in pairs],
+                self._duel.threshold,
+                cases=len(self._duel.matches),
+                looks=self._duel.looks,
+                errors=[error for _, error in pairs],
+            )
             if found.verdict is not Verdict.UNCLEAR:
                 self._over.add(case.id)
 
@@ -190,16 +189,16 @@ class _Ring:
 
     def _exchange(self, case: Case, sides: tuple[Contestant, Contestant], ready: tuple[Ready, Ready]) -> dict[str, Any]:
         """Returns the observations and facts of the blocks of a pair."""
-        iterations = _iterations(case, ready)
-        rounds = _rounds(ready, iterations, self._duel.max_seconds)
+        iterations = iterations_of(case, ready)
         blocks: tuple[list[float], list[float]] = ([], [])
-        order = "".join(self._random.choice(("0110", "1001")) for _ in range(rounds // 2))
-        for turn, letter in enumerate("01" + order, -1):  # the first round of all is not counted
-            place = int(letter)
-            with _of_base(place == 0):
-                seconds = sides[place].block(max(0, turn - 1) // 2 * iterations, iterations)
-            if turn > 0:
+        order = ""
+        deadline = time.monotonic() + self._duel.max_seconds
+        self._quad("01", 0, iterations, sides)  # what warming up the other side has driven out comes back
+        while not told_enough(blocks, self._duel.threshold, late=time.monotonic() >= deadline):
+            letters = self._random.choice(("0110", "1001"))
+            for place, seconds in self._quad(letters, len(blocks[0]) * iterations, iterations, sides):
                 blocks[place].append(seconds)
+            order += letters
         return {
             "observations": (
                 Observation("latency", "s", tuple(blocks[1])),
@@ -207,12 +206,23 @@ class _Ring:
             ),
             "facts": {
                 "iterations": iterations,
-                "rounds": rounds,
+                "rounds": len(blocks[0]),
                 "order": order,
                 "outputs_differ_by": _difference(sides[0].output(), sides[1].output()),
                 "origins": [side.origin for side in ready],
             },
         }
+
+    def _quad(
+        self, letters: str, turn: int, iterations: int, sides: tuple[Contestant, Contestant]
+    ) -> list[tuple[int, float]]:
+        """Returns the side and the seconds per call of each block, two blocks a round on the same inputs."""
+        found = []
+        for position, letter in enumerate(letters):
+            place = int(letter)
+            with _of_base(place == 0):
+                found.append((place, sides[place].block(turn + position // 2 * iterations, iterations)))
+        return found
 
     def _keep(self, match: tuple[Case, Case], outcome: Outcome) -> None:
         """Puts an outcome into the store."""
@@ -236,21 +246,6 @@ def _of_base(of_base: bool) -> Iterator[None]:  # noqa: FBT001  (there is nothin
         yield
     except LostError as error:
         raise _SideLostError(error, of_base=of_base) from error
-
-
-def _iterations(case: Case, ready: tuple[Ready, Ready]) -> int:
-    """Returns how many calls make a block, the same on both sides: enough for the faster one's clock."""
-    if case["cache"] == "cold":
-        return 1
-    most = max(side.iterations for side in ready)
-    return max(most, LAUNCHES) if case["device"] == "cuda" else most
-
-
-def _rounds(ready: tuple[Ready, Ready], iterations: int, max_seconds: float) -> int:
-    """Returns an even number of rounds that the time allows, an untimed call before each block included."""
-    each = sum(side.level for side in ready) * (iterations + 1)
-    allowed = int(max_seconds / each) if each > 0 else ROUNDS
-    return max(LEAST_ROUNDS, min(ROUNDS, allowed)) // 2 * 2
 
 
 def _check_origin(corner: Corner, target: str, origin: str) -> None:

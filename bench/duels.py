@@ -11,7 +11,7 @@ from bench import exact, looks
 from bench.axes import case_name
 from bench.records import FAILED, INSPECTION, Case, Outcome, Status, reason
 from bench.results import Figure, varying
-from bench.stats import geometric_interval
+from bench.stats import geometric_interval, median_error
 from bench.verdicts import Comparison, Comparisons, Verdict, severity
 
 if TYPE_CHECKING:
@@ -31,9 +31,18 @@ def is_duel(found: RunResults) -> bool:
 
 def log_ratio(outcome: Outcome) -> float | None:
     """Returns the figure of one pair: the median over rounds of log(candidate / base), None if it was not measured."""
-    blocks = zip(outcome.samples("base_latency"), outcome.samples("latency"), strict=False)
-    logs = [math.log(candidate / base) for base, candidate in blocks]
+    logs = log_ratios(outcome.samples("base_latency"), outcome.samples("latency"))
     return median(logs) if logs else None
+
+
+def log_error(outcome: Outcome) -> float:
+    """Returns the standard error of that figure by the rounds of the pair itself, 0 where it is not known."""
+    return median_error(log_ratios(outcome.samples("base_latency"), outcome.samples("latency"))) or 0.0
+
+
+def log_ratios(base: Sequence[float], candidate: Sequence[float]) -> list[float]:
+    """Returns log(candidate / base) of each round."""
+    return [math.log(b / a) for a, b in zip(base, candidate, strict=False)]
 
 
 def of_results(found: RunResults) -> Comparisons:
@@ -88,7 +97,8 @@ def _row(result: CaseResult, name: str, told: Mapping[str, Any], cases: int) -> 
     if not pairs:
         return replace(about, verdict=Verdict.UNCLEAR, reason="stopped before its first pair")
     logs = [log_ratio(o) or 0.0 for o in pairs]
-    decided = looks.decide(logs, told["threshold"], cases=cases, looks=told["looks"])
+    errors = [log_error(o) for o in pairs]
+    decided = looks.decide(logs, told["threshold"], cases=cases, looks=told["looks"], errors=errors)
     known = dict(inspected.facts.get("base", {})) if inspected else {}
     ours = {o.metric: o.samples[0] for o in inspected.observations if len(o.samples) == 1} if inspected else {}
     return replace(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bench.sources import Place, Source
     from bench.store import Store
 
-MAX_SECONDS = 10.0
+MAX_SECONDS = 3.0
 LEAST_PAIRS, MOST_PAIRS = 3, 99
 
 
@@ -80,7 +80,7 @@ class Wish:
     type=click.FloatRange(0, min_open=True),
     default=MAX_SECONDS,
     show_default=True,
-    help="Time for the rounds of one case in one pair: 40, fewer for slow calls, at least 8.",
+    help="Time for the rounds of one case in one pair: 40, or more until they are precise; at least 8.",
 )
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), help="End a silent process after (s; default 300).")
 @store_option

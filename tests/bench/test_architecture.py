@@ -23,6 +23,7 @@ LEVELS = [
         "steps",
         "resampling",
         "families",
+        "pooling",
     },
     {
         "axes",
@@ -45,7 +46,7 @@ LEVELS = [
     {"looks", "exact"},
     {"judging", "gates", "history", "duels", "sources"},
     {"compare", "executors", "selfcheck", "formats", "trends", "exchange"},
-    {"run", "report", "pytest_plugin", "floors", "duel"},
+    {"run", "report", "pytest_plugin", "floors", "rounds", "duel"},
     {"cli", "__main__"},
 ]
 """From the ground up; a module may import from its own level (without a circle) and from those below."""
