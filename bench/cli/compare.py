@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -52,7 +53,7 @@ def compare(
     runs cannot be compared; --fail-on says otherwise.
     """
     from bench import compare as comparing  # noqa: PLC0415
-    from bench import floors, pairing, results  # noqa: PLC0415
+    from bench import floors, pairing, sides  # noqa: PLC0415
     from bench.store import open_store  # noqa: PLC0415
 
     if candidate is None and pair is None:
@@ -67,10 +68,9 @@ def compare(
         raise InputError(f"{base} and {candidate} are the same run ({runs[0].name}): there is nothing to compare")
     for run in runs:
         _check_kind(run)
-    sides = [results.load_for_comparison(opened, run) for run in runs]
-    found = comparing.compare(*sides, thresholds=wanted, pair=asked, normalise=normalise)
-    for remark in floors.remarks(opened, found, runs[1]):
-        click.echo(f"note: {remark}", err=True)
+    both = [sides.load(opened, run) for run in runs]
+    found = comparing.compare(*both, thresholds=wanted, pair=asked, normalise=normalise)
+    found = replace(found, remarks=(*found.remarks, *floors.remarks(opened, found, runs[1])))
     return deliver(found, delivery, command=shlex.join(["softmoe-bench", *sys.argv[1:]]))
 
 
