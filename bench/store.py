@@ -96,6 +96,16 @@ class Store:
             finished = None if state == "running" else time.time()
             connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(state=state, finished=finished))
 
+    def add_case(self, run_id: str, case: Case) -> None:
+        """Adds a case to the end of a run's plan, unless it has it."""
+        with self._transaction() as connection:
+            if not connection.execute(sql.select(CASES.c.id).where(CASES.c.id == case.id)).first():
+                connection.execute(CASES.insert().values(id=case.id, axes=dict(case)))
+            planned = connection.execute(sql.select(PLANS.c.case_id).where(PLANS.c.run_id == run_id)).scalars().all()
+            if case.id not in planned:
+                row = {"run_id": run_id, "case_id": case.id, "position": len(planned), "skip": None}
+                connection.execute(PLANS.insert().values(row))
+
     def runs(self) -> list[Run]:
         """Returns every run in the order in which they were begun."""
         with self._transaction() as connection:
