@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -45,6 +46,8 @@ class Softmoe:
 
         The test is skipped where the case cannot run here, and fails where it does not end well.
         """
+        __tracebackhide__ = True  # pytest shows the test's own line
+        wrong = None
         try:
             planned = self._of(factory, layer)
             if planned.skip is not None:
@@ -54,7 +57,9 @@ class Softmoe:
             else:
                 self._report(planned.case, self._recorder)
         except BenchError as error:
-            self._give_up(str(error))
+            wrong = str(error)
+        if wrong is not None:  # outside of `except`, so that pytest shows this line alone
+            self._give_up(wrong)
 
     def __call__(self, layer: str, **axes: Any) -> Any:  # noqa: ANN401  (the layer's output)
         """Returns the output of a layer after measuring one call of it: its name, then any axis as a keyword.
@@ -68,10 +73,13 @@ class Softmoe:
         case = plan.single(layer, axes, devices=facts.devices())
         if self._recorder is None:
             return self._measure_here(case)
+        wrong = None
         try:
             self._report(case, self._recorder)
         except BenchError as error:
-            self._give_up(str(error))
+            wrong = str(error)
+        if wrong is not None:
+            self._give_up(wrong)
         return here.once(case)
 
     def _of(self, factory: object, layer: str | None) -> Planned:
@@ -87,6 +95,7 @@ class Softmoe:
 
     def _measure_here(self, case: Case) -> Any:  # noqa: ANN401  (the layer's output)
         """Returns the output of a case that pytest-benchmark times in this process."""
+        __tracebackhide__ = True
         from bench.pytest_plugin import here  # noqa: PLC0415  (torch)
         from bench.worker.subject import UnsupportedError  # noqa: PLC0415
 
@@ -98,6 +107,7 @@ class Softmoe:
 
     def _report(self, case: Case, recorder: Recorder) -> None:
         """Lets a test end as its case did in the run, whose samples pytest-benchmark gets."""
+        __tracebackhide__ = True
         found = recorder.result(case)
         if found.status is Status.OK:
             self._tell(case, measured_in="fresh processes", **_facts(found), **recorder.facts(self._node, case))
@@ -118,15 +128,14 @@ class Softmoe:
 
     def _give_up(self, why: str) -> NoReturn:
         """Fails the test in one line; for pytest-benchmark it is a function that raised."""
+        __tracebackhide__ = True
 
         def raises() -> NoReturn:
             raise BenchError(why)
 
-        try:
+        with suppress(BenchError):
             self._benchmark.pedantic(raises)
-        except BenchError:
-            pytest.fail(why, pytrace=False)
-        raise AssertionError  # for the type checker
+        pytest.fail(why, pytrace=False)
 
 
 def _facts(found: CaseResult) -> dict[str, Any]:

@@ -44,10 +44,13 @@ def parametrize(metafunc: pytest.Metafunc, marks: Sequence[pytest.Mark]) -> None
         pytest.fail(f"{name} is marked softmoe but does not take the fixture: def {name}(softmoe)", pytrace=False)
     from bench.worker import facts  # noqa: PLC0415  (torch)
 
+    wrong = None
     try:
         found = points(marks, name, Path(metafunc.definition.path).parent, facts.devices())
     except InputError as error:
-        pytest.fail(str(error), pytrace=False)
+        found, wrong = [], str(error)
+    if wrong is not None:  # outside of `except`, so that pytest shows this line alone
+        pytest.fail(wrong, pytrace=False)
     metafunc.parametrize("softmoe", found, indirect=True, ids=[point.name for point in found])
 
 
@@ -59,7 +62,7 @@ def points(marks: Sequence[pytest.Mark], test: str, folder: Path, devices: Seque
     """
     found: dict[str, Planned] = {}
     for mark in reversed(marks):
-        for planned in _asked(mark, f"softmoe marker of {test}", folder).plan(devices).cases:
+        for planned in _asked(mark, f"softmoe marker of {test}", folder).plan(devices, measurable=False).cases:
             found.setdefault(planned.case.id, planned)
     shown = varying([planned.case for planned in found.values()])
     return [Point(planned, case_name(planned.case, shown)) for planned in found.values()]

@@ -60,15 +60,14 @@ class Recorder:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:
         """Measures all cases that are known, before the first of their tests and outside of it."""
-        point = _point(item)
-        if not self._begun and point is not None and point.planned.case.id in self._beforehand:
+        if self._beforehand and not self._begun and _uses(item):
             self._begun = True
             self._recording.begin(list(self._beforehand.values()), self._progress())
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Gives pytest-benchmark a timer that will pass on what fresh processes have measured."""
-        if "softmoe" in getattr(item, "fixturenames", ()):
+        if _uses(item):
             samples = item.stash[SAMPLES] = []
             closest = item.get_closest_marker("benchmark")
             options = {**(closest.kwargs if closest else {}), "timer": _timer(samples)}
@@ -156,7 +155,8 @@ class Recorder:
         from bench.cli import terminal  # noqa: PLC0415  (rich)
         from bench.formats import Context  # noqa: PLC0415
 
-        self._lines += terminal.comparison(found, Context(fail_on=options.fail_on)).splitlines()
+        text = terminal.comparison(found, Context(fail_on=options.fail_on))
+        self._lines += [line.rstrip() for line in text.splitlines()]
         self._lines += [f"note: {remark}" for remark in self._recording.remarks(found)]
         return gates.exit_code(found, options.fail_on) != 0
 
@@ -178,6 +178,11 @@ class Recorder:
             return Silent()
         terminal.ensure_newline()
         return PlainProgress(cast("TextIO", terminal), "softmoe", self._recording.settings)
+
+
+def _uses(item: pytest.Item) -> bool:
+    """Returns whether a test takes the fixture."""
+    return "softmoe" in getattr(item, "fixturenames", ())
 
 
 def _point(item: pytest.Item) -> Point | None:
@@ -211,6 +216,6 @@ def _timer(samples: list[float]) -> Callable[[], float]:
     passing = readings()
 
     def recorded() -> float:
-        return next(passing)
+        return next(passing, 0.0)  # a case that was not timed ends the moment it begins
 
     return recorded
