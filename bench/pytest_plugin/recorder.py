@@ -38,7 +38,7 @@ class Recorder:
         command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
         self._recording = Recording(options, About(f"softmoe tests of {config.rootpath.name}", command))
         self._beforehand: dict[str, Planned] = {}
-        self._begun = False
+        self._ready = self._begun = False
         self._lines: list[str] = []
 
     # hooks
@@ -56,6 +56,7 @@ class Recorder:
             self._recording.prepare()
         except BenchError as error:
             raise pytest.UsageError(str(error)) from None
+        self._ready = True
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:
@@ -125,6 +126,8 @@ class Recorder:
     def _judge(self) -> bool:
         """Returns whether the comparison fails the session; what it says goes to the summary."""
         run, options = self._recording.run, self._options
+        if not self._ready:
+            return False
         if run is None:
             self._lines.append("no softmoe test measured a case: nothing is recorded")
             return self._recording.base is not None and "missing" in options.fail_on

@@ -138,6 +138,25 @@ def test_a_marker_without_the_fixture_is_told(pytester: pytest.Pytester) -> None
     done.stdout.fnmatch_lines(["test_it is marked softmoe but does not take the fixture: def test_it(softmoe)"])
 
 
+def test_the_marker_of_a_class_is_for_those_that_take_the_fixture(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.softmoe("dense", seq_len=8, d_model=8, d_ff=8)
+        class TestDense:
+            def test_other(self):
+                pass
+
+            @pytest.mark.softmoe("dense", seq_len=16, d_model=8, d_ff=8)
+            def test_both(self, softmoe):
+                assert softmoe.case["seq_len"] in (8, 16)
+                softmoe.measure()
+        """
+    )
+    pytester.runpytest_inprocess("--benchmark-disable", "-W", "error").assert_outcomes(passed=3)
+
+
 def test_measuring_without_a_case_fails_in_one_line(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_it(softmoe):\n    softmoe.measure()\n")
     done = pytester.runpytest_inprocess("-W", "error", "--benchmark-json=out.json")

@@ -11,13 +11,13 @@ from xml.etree import ElementTree as ET
 
 import preloaded  # noqa: F401  (sessions within this process)
 import pytest
-from recorded import PROBE, failed, inspected, measured, soft, timed
+from recorded import PROBE, failed, inspected, measured, run, soft, timed
 
 from bench import executors, results
 from bench.errors import WorkerError
 from bench.executors import Probe
 from bench.executors.replay import ReplayExecutor
-from bench.records import Outcome, Status, Task
+from bench.records import Outcome, Planned, Status, Task
 from bench.store import open_store
 
 pytest_plugins = ["pytester"]
@@ -101,7 +101,9 @@ def test_only_the_tests_that_will_run_are_measured(pytester: pytest.Pytester, re
 
 def test_a_session_that_only_collects_measures_nothing(pytester: pytest.Pytester, replay: Replay) -> None:
     executor = replay(all_of())
-    assert record(pytester, "--collect-only").ret == 0
+    done = record(pytester, "--collect-only")
+    assert done.ret == 0
+    assert "nothing is recorded" not in done.stdout.str()
     assert not executor.seen
     assert not (pytester.path / "s.db").exists()
 
@@ -197,6 +199,15 @@ def test_again(softmoe):
     assert found.run.state == "complete"
     assert len(executor.seen) == 18
     assert FOUR.id not in {task.case.id for task in executor.seen}
+
+
+def test_a_case_is_added_to_a_plan_once(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "s.db"), create=True)
+    store.start_run(run(), [Planned(FOUR)])
+    for case in (EIGHT, FOUR, EIGHT):
+        store.add_case(run().id, case)
+    assert [planned.case.id for planned in store.plan(run().id)] == [FOUR.id, EIGHT.id]
+    store.close()
 
 
 def test_a_layer_out_of_reach_fails_its_own_tests_only(pytester: pytest.Pytester, replay: Replay) -> None:
