@@ -1,6 +1,7 @@
 """When a duel is decided: looks fixed in advance, each with its own share of the errors that are allowed.
 
-The replicate is the pair of fresh processes, its figure the median of the paired log ratios of its rounds. `slower`
+The replicate is the pair of fresh processes, its figure the median of the paired log ratios of its rounds; a pair that
+something disturbed counts for less (`bench.pooling`). `slower`
 needs an estimate of at least the threshold and evidence against "no change"; `same` is a claim of its own, that the
 change lies within the threshold either way (two one-sided tests). Looking several times would add up to more errors
 than each look allows, so each gets a share in proportion to its pairs, and the shares sum up to one: whatever is
@@ -13,9 +14,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
+from bench.pooling import Pooled, pool
 from bench.stats import Interval, t_quantile
 from bench.verdicts import Verdict
 
@@ -60,33 +61,41 @@ def schedule(most: int) -> tuple[int, ...]:
     return (*(look for look in LOOKS if look < most), most)
 
 
-def decide(logs: Sequence[float], threshold: float, *, cases: int, looks: Sequence[int] = LOOKS) -> Decision:
-    """Returns what the log ratios of pairs say at the last look that they reach; `cases` is the size of the grid.
+def decide(
+    logs: Sequence[float],
+    threshold: float,
+    *,
+    cases: int,
+    looks: Sequence[int] = LOOKS,
+    errors: Sequence[float] | None = None,
+) -> Decision:
+    """Returns what the log ratios of pairs say at the last look that they reach.
 
-    Below the first look nothing is claimed.
+    `cases` is the size of the grid, `errors` the standard error that each pair has by its own rounds. Below the first
+    look nothing is claimed.
 
     Raises:
         ValueError: no pair.
     """
+    own = [0.0] * len(logs) if errors is None else list(errors)
     reached = [look for look in looks if look <= len(logs)]
-    whole = sum(looks)
-    ratio = _interval(logs)
-    p = min((_p(logs[:look]) * whole / look for look in reached), default=1.0)
+    ratio = _interval(logs, own)
     if not reached:
         return Decision(Verdict.UNCLEAR, ratio, p=1.0)
-    seen = logs[: reached[-1]]
-    share = reached[-1] / whole
-    margin = math.log1p(threshold)
-    centre, error, degrees = fmean(seen), stdev(seen) / math.sqrt(len(seen)), len(seen) - 1
+    whole = sum(looks)
+    pooled = {look: pool(logs[:look], own[:look]) for look in reached}
+    p = min(_p(found) * whole / look for look, found in pooled.items())
+    last = reached[-1]
+    seen, share, margin = pooled[last], last / whole, math.log1p(threshold)
     alarm = allowed(cases) * share
     verdict = Verdict.UNCLEAR
-    if abs(centre) >= margin and _p(seen) <= alarm:
-        verdict = Verdict.SLOWER if centre > 0 else Verdict.FASTER
-    elif abs(centre) + t_quantile(degrees, 1 - 2 * MISTAKEN_SAME * share) * error <= margin:
+    if abs(seen.centre) >= margin and _p(seen) <= alarm:
+        verdict = Verdict.SLOWER if seen.centre > 0 else Verdict.FASTER
+    elif abs(seen.centre) + t_quantile(seen.degrees, 1 - 2 * MISTAKEN_SAME * share) * seen.error <= margin:
         verdict = Verdict.SAME
-    evidence, often = t_quantile(degrees, 1 - 2 * alarm), t_quantile(degrees, 2 * POWER - 1)
-    detectable = math.expm1(max(margin + often * error, (evidence + often) * error))
-    needed = _needed(centre, stdev(seen), margin, alarm) if verdict is Verdict.UNCLEAR else None
+    evidence, often = t_quantile(seen.degrees, 1 - 2 * alarm), t_quantile(seen.degrees, 2 * POWER - 1)
+    detectable = math.expm1(max(margin + often * seen.error, (evidence + often) * seen.error))
+    needed = _needed(seen.centre, seen.spread, margin, alarm) if verdict is Verdict.UNCLEAR else None
     return Decision(verdict, ratio, min(1.0, p), detectable, needed)
 
 
@@ -95,25 +104,24 @@ def allowed(cases: int) -> float:
     return min(ALARM, FAMILY / max(1, cases))
 
 
-def _interval(logs: Sequence[float]) -> Interval:
-    """Returns the geometric mean of the ratios with its 95 % t interval over pairs."""
+def _interval(logs: Sequence[float], errors: Sequence[float]) -> Interval:
+    """Returns the pooled ratio with its 95 % t interval over pairs."""
     if not logs:
         raise ValueError("a duel needs at least one pair")
-    centre = fmean(logs)
     if len(logs) < 2:
-        return Interval(math.exp(centre), None, None, len(logs))
-    reach = t_quantile(len(logs) - 1) * stdev(logs) / math.sqrt(len(logs))
-    return Interval(math.exp(centre), math.exp(centre - reach), math.exp(centre + reach), len(logs))
+        return Interval(math.exp(logs[0]), None, None, 1)
+    found = pool(logs, errors)
+    reach = t_quantile(found.degrees) * found.error
+    return Interval(math.exp(found.centre), math.exp(found.centre - reach), math.exp(found.centre + reach), len(logs))
 
 
-def _p(logs: Sequence[float]) -> float:
+def _p(found: Pooled) -> float:
     """Returns how probable so much or more in the direction seen would be if nothing had changed (Student's t)."""
     from scipy.special import stdtr  # noqa: PLC0415  (scipy.stats alone takes half a second to import)
 
-    centre, spread = fmean(logs), stdev(logs)
-    if spread == 0:
-        return 0.0 if centre else 0.5
-    return float(stdtr(len(logs) - 1, -abs(centre) / spread * math.sqrt(len(logs))))
+    if found.error == 0:
+        return 0.0 if found.centre else 0.5
+    return float(stdtr(found.degrees, -abs(found.centre) / found.error))
 
 
 def _needed(centre: float, spread: float, margin: float, alarm: float) -> int | None:

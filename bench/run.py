@@ -17,7 +17,7 @@ from bench.records import FAILED, Environment, Run, Status
 from bench.store import new_run_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from bench.executors import Executor, Probe
     from bench.plan import Plan
@@ -64,10 +64,12 @@ def new_run(
     name: str | None = None,
     prefix: str = "",
     command: str = "",
+    further: Mapping[str, Any] | None = None,
 ) -> Run:
     """Returns a fresh run of a plan on this machine, kept in the store before anything is measured.
 
-    Without a name it is called after its grid, with a prefix and the first free number.
+    Without a name it is called after its grid, with a prefix and the first free number. `further` is kept with its
+    settings.
 
     Raises:
         InputError: the store has a run of that name.
@@ -90,7 +92,7 @@ def new_run(
             grid=plan.grid.source,
             description=plan.grid.description,
             command=command,
-            settings=asdict(settings),
+            settings={**asdict(settings), **(further or {})},
             environment=where,
             started=time.time(),
         )

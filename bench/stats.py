@@ -109,6 +109,21 @@ def median_half_width(samples: Sequence[float], confidence: float = CONFIDENCE) 
     return (ordered[-1 - low] - ordered[low]) / 2 / centre if centre > 0 else None
 
 
+def median_error(values: Sequence[float]) -> float | None:
+    """Returns the standard error of the median of independent values from order statistics, None below eight values.
+
+    It is a quarter of the distance between the values that bound the median's 95 % interval: of the density about the
+    median, and of nothing far away.
+    """
+    count = len(values)
+    if count < 8:
+        return None
+    ordered = sorted(values)
+    reach = math.sqrt(count)  # two standard deviations of the number of values below the median
+    low = max(0, math.floor((count - 1) / 2 - reach))
+    return (ordered[-1 - low] - ordered[low]) / 4
+
+
 def relative_spread(samples: Sequence[float]) -> float | None:
     """Returns the interquartile range over the median, None below four samples."""
     if len(samples) < 4:

@@ -8,15 +8,15 @@ from __future__ import annotations
 import secrets
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sql
 from sqlalchemy.exc import SQLAlchemyError
 
 from bench import rows
-from bench.errors import InputError, StoreError
-from bench.records import Case, Flag, Observation, Outcome, Planned, Run, Status
+from bench.errors import InputError, StoreError, unknown
+from bench.records import Case, Observation, Outcome, Planned, Run
 from bench.schema import BASELINES, CASES, CEILINGS, OBSERVATIONS, OUTCOMES, PLANS, RUNS, connect, reason
 
 if TYPE_CHECKING:
@@ -66,29 +66,34 @@ class Store:
         with self._transaction() as connection:
             if connection.execute(sql.select(RUNS.c.id).where(RUNS.c.name == run.name)).first():
                 raise InputError(f"store {self.shown_as} already has a run named {run.name}: choose another --name")
-            known = set(connection.execute(sql.select(CASES.c.id)).scalars())
-            fresh = [{"id": p.case.id, "axes": dict(p.case)} for p in planned if p.case.id not in known]
-            if fresh:
-                connection.execute(CASES.insert(), fresh)
-            rows.insert_run(connection, run)
-            connection.execute(
-                PLANS.insert(),
-                [
-                    {"run_id": run.id, "case_id": p.case.id, "position": i, "skip": p.skip}
-                    for i, p in enumerate(planned)
-                ],
-            )
-            for p in planned:
-                if p.skip is not None:
-                    skipped = Outcome(p.case.id, 0, Status.SKIPPED, p.skip, started=run.started, finished=run.started)
-                    rows.insert_outcome(connection, run.id, skipped)
+            rows.insert_run(connection, replace(run, state="running", finished=None))
+            rows.insert_plan(connection, run, planned)
+
+    def keep_run(self, run: Run, plan: Sequence[Planned], outcomes: Sequence[Outcome], *, first: bool = False) -> None:
+        """Keeps a run that was measured elsewhere, whole or not at all, in the place of the one of its id if there is.
+
+        A new one becomes the latest, or with `first` the oldest: what is only compared with is never the latest.
+
+        Raises:
+            InputError: another run has the name.
+        """
+        with self._transaction() as connection:
+            ids = {name: id_ for name, id_ in connection.execute(sql.select(RUNS.c.name, RUNS.c.id))}  # noqa: C416
+            if ids.get(run.name, run.id) != run.id:
+                raise InputError(f"store {self.shown_as} already has a run named {run.name}: choose another --name")
+            if run.id in ids.values():
+                rows.replace_run(connection, run)
+            else:
+                rows.insert_run(connection, run, first=first)
+            rows.insert_plan(connection, run, plan)
+            rows.insert_outcomes(connection, run.id, outcomes)
 
     def add_outcome(self, run_id: str, outcome: Outcome) -> None:
         """Keeps one outcome with all its observations, or nothing of it; an earlier one of the repeat is replaced."""
         with self._transaction() as connection:
             same = [OUTCOMES.c.run_id == run_id, OUTCOMES.c.case_id == outcome.case_id]
             connection.execute(OUTCOMES.delete().where(*same, OUTCOMES.c.repeat == outcome.repeat))
-            rows.insert_outcome(connection, run_id, outcome)
+            rows.insert_outcomes(connection, run_id, [outcome])
 
     def set_state(self, run_id: str, state: str) -> None:
         """Marks a run as running, complete or interrupted."""
@@ -96,15 +101,12 @@ class Store:
             finished = None if state == "running" else time.time()
             connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(state=state, finished=finished))
 
-    def add_case(self, run_id: str, case: Case) -> None:
+    def add_case(self, run: Run, case: Case) -> None:
         """Adds a case to the end of a run's plan, unless it has it."""
-        with self._transaction() as connection:
-            if not connection.execute(sql.select(CASES.c.id).where(CASES.c.id == case.id)).first():
-                connection.execute(CASES.insert().values(id=case.id, axes=dict(case)))
-            planned = connection.execute(sql.select(PLANS.c.case_id).where(PLANS.c.run_id == run_id)).scalars().all()
-            if case.id not in planned:
-                row = {"run_id": run_id, "case_id": case.id, "position": len(planned), "skip": None}
-                connection.execute(PLANS.insert().values(row))
+        planned = self.plan(run.id)
+        if case not in [p.case for p in planned]:
+            with self._transaction() as connection:
+                rows.insert_plan(connection, run, [Planned(case)], first=len(planned))
 
     def runs(self) -> list[Run]:
         """Returns every run in the order in which they were begun."""
@@ -162,20 +164,7 @@ class Store:
                 .where(OUTCOMES.c.run_id == run_id)
                 .order_by(PLANS.c.position, OUTCOMES.c.repeat)
             ).mappings()
-            return [
-                Outcome(
-                    case_id=row["case_id"],
-                    repeat=row["repeat"],
-                    status=Status(row["status"]),
-                    detail=row["detail"],
-                    flags=tuple(Flag(**flag) for flag in row["flags"]),
-                    observations=tuple(observed.get((row["case_id"], row["repeat"]), ())),
-                    facts=row["facts"],
-                    started=row["started"],
-                    finished=row["finished"],
-                )
-                for row in found
-            ]
+            return [rows.outcome(row, observed.get((row["case_id"], row["repeat"]), ())) for row in found]
 
     def read(self, query: sql.Select[Any]) -> list[tuple[Any, ...]]:
         """Returns the rows of a query that another module made."""
@@ -186,6 +175,39 @@ class Store:
         """Returns the stem with the first number that no run has yet: quick-1, quick-2, ..."""
         taken = {run.name for run in self.runs()}
         return next(name for i in range(1, len(taken) + 2) if (name := f"{stem}-{i}") not in taken)
+
+    # size
+
+    def sizes(self) -> dict[str, tuple[int, int, int]]:
+        """Returns outcomes, samples and bytes of each run, by id; bytes are those of its texts alone."""
+        with self._transaction() as connection:
+            measured = rows.sizes(connection)
+        return {run.id: measured.get(run.id, (0, 0, 0)) for run in self.runs()}
+
+    def size(self) -> int | None:
+        """Returns the bytes that the whole database takes, None where it does not tell."""
+        with self._transaction() as connection:
+            return rows.size(connection)
+
+    def delete_runs(self, ids: Sequence[str]) -> None:
+        """Removes runs with their plans, outcomes and observations, and the cases that are left without a plan.
+
+        Raises:
+            StoreError: it cannot be written, or a baseline stands for one of them; then all are still there.
+        """
+        with self._transaction() as connection:
+            rows.delete_runs(connection, ids)
+
+    def shrink(self) -> None:
+        """Gives the room of what was deleted back to the disk, where that has to be asked for: in SQLite.
+
+        Raises:
+            StoreError: another program is using the store, or the disk is too full for it.
+        """
+        try:
+            rows.shrink(self._engine)
+        except SQLAlchemyError as error:
+            raise StoreError(f"store {self.shown_as} could not be shrunk: {reason(error)}") from error
 
     # ceilings
 
@@ -231,6 +253,17 @@ class Store:
         raise InputError(
             f"store {self.shown_as} has no baseline {name} ({have}); save one with `softmoe-bench baseline save {name}`"
         )
+
+    def find_baseline(self, name: str) -> Run | None:
+        """Returns the run of a baseline, None where the store has no baseline at all: a first run, not a mistake.
+
+        Raises:
+            InputError: there are others, so that the name is a typing error.
+        """
+        baselines = {baseline.name: baseline.run for baseline in self.baselines()}
+        if name not in baselines and baselines:
+            raise InputError(f"store {self.shown_as}: {unknown('baseline', name, baselines)}")
+        return baselines.get(name)
 
     def delete_baseline(self, name: str) -> None:
         """Forgets the name; the run stays."""

@@ -11,14 +11,17 @@ from bench.cli.baseline import baseline
 from bench.cli.calibrate import calibrate
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
+from bench.cli.duel import duel
 from bench.cli.export import export
 from bench.cli.history import history
+from bench.cli.import_ import import_files
 from bench.cli.listing import list_things
 from bench.cli.plan import plan
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.selfcheck import selfcheck
 from bench.cli.show import show
+from bench.cli.store import store
 from bench.errors import BenchError, Exit
 from bench.interrupts import first_only
 
@@ -39,11 +42,14 @@ for command in (
     plan,
     show,
     compare,
+    duel,
     selfcheck,
     baseline,
     report,
     history,
     export,
+    import_files,
+    store,
     list_things,
     doctor,
     calibrate,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from bench.cli.options import json_option, store_option
+from bench.cli.options import json_option, store_option, writable
 from bench.errors import InputError
 
 
 @click.group()
 def baseline() -> None:
-    """Save, list, show and delete baselines; compare with one as baseline:NAME."""
+    """Save, list, show, delete, export and import baselines; compare with one as baseline:NAME."""
 
 
 @baseline.command()
@@ -19,10 +21,10 @@ def baseline() -> None:
 @store_option
 def save(name: str, run: str, store: str | None) -> None:
     """Let NAME stand for RUN (default: the latest)."""
+    from bench.exchange.keeping import check_name  # noqa: PLC0415
     from bench.store import open_store  # noqa: PLC0415
 
-    if not name or name.startswith("baseline:"):
-        raise InputError(f"baseline name '{name}': give a plain word; baseline:NAME is how a run is called later")
+    check_name(name)
     opened = open_store(store)
     found = opened.find(run)
     if found.state != "complete":
@@ -75,3 +77,42 @@ def delete(name: str, store: str | None) -> None:
 
     open_store(store).delete_baseline(name)
     click.echo(f"baseline {name} is forgotten")
+
+
+@baseline.command("export")
+@click.argument("name")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write.")
+@store_option
+def export_baseline(name: str, output: Path, store: str | None) -> None:
+    """Write a baseline as one small file for git: medians per process and exact figures, laid out for a diff."""
+    from bench import results, units  # noqa: PLC0415
+    from bench.exchange import baseline as form  # noqa: PLC0415
+    from bench.store import open_store  # noqa: PLC0415
+
+    writable(output, "baseline export")
+    opened = open_store(store)
+    found = results.load(opened, opened.baseline(name).run)
+    text = form.write(found, name)
+    output.write_text(text, encoding="utf-8")
+    size = units.format_value(len(text.encode()), "B")
+    click.echo(f"{output}: baseline {name}, run {found.run.name}, {len(found.cases)} cases, {size}")
+
+
+@baseline.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", help="Name of the baseline (default: the file's own).")
+@click.option("--replace", "replacing", is_flag=True, help="Let the name stand for the file's run from now on.")
+@store_option
+def import_baseline(file: Path, name: str | None, replacing: bool, store: str | None) -> None:  # noqa: FBT001
+    """Read a baseline's file into the store; importing it twice changes nothing."""
+    from bench import exchange  # noqa: PLC0415
+    from bench.cli.import_ import keep_one, read_one  # noqa: PLC0415
+    from bench.exchange import baseline_reading  # noqa: PLC0415
+    from bench.exchange.baseline import is_one  # noqa: PLC0415
+    from bench.store import open_store  # noqa: PLC0415
+
+    fields = exchange.load(file)
+    if not is_one(fields):
+        fields.refuse("no baseline of softmoe-bench; `baseline export NAME -o FILE` writes one, `import` reads others")
+    recorded = read_one(baseline_reading.read, fields, name)
+    keep_one(open_store(store, create=True), recorded, name=name, replacing=replacing)

@@ -9,9 +9,12 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import bench
 from bench.errors import WorkerError
 
 if TYPE_CHECKING:
@@ -32,10 +35,47 @@ TRIES = 2
 """A server that was killed between two workers is started again, once."""
 
 
+FOREIGN = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("bench", {init!r}, submodule_search_locations=[{folder!r}])
+module = importlib.util.module_from_spec(spec)
+sys.modules["bench"] = module
+spec.loader.exec_module(module)
+{serve}
+"""
+"""What the Python of another environment runs to get `bench`, and nothing else, from here."""
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """Where workers find what they measure: a Python, the folder they work in, folders searched before all others.
+
+    In another environment than ours, `bench` alone is taken from here; everything else, torch too, is its own.
+    """
+
+    python: str = sys.executable
+    folder: str | None = None
+    first: tuple[str, ...] = ()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is the Python of this process."""
+        return self.python == sys.executable
+
+    def program(self, descriptor: int) -> str:
+        """Returns what its Python has to run."""
+        serve = f"from bench.worker.server import serve; serve({descriptor}, {list(self.first)!r})"
+        if self.is_ours:
+            return f"import sys; sys.path[:] = {sys.path!r}; {serve}"
+        here = Path(bench.__file__).parent
+        return FOREIGN.format(init=str(here / "__init__.py"), folder=str(here), serve=serve)
+
+
 class ForkServer:
     """A process with torch loaded that forks one worker at a time; see `bench.worker.server`."""
 
-    def __init__(self) -> None:
+    def __init__(self, interpreter: Interpreter | None = None) -> None:
+        self._interpreter = interpreter or Interpreter()
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self.worker: int | None = None
@@ -52,11 +92,11 @@ class ForkServer:
         Raises:
             WorkerError: it cannot be started.
         """
-        program = f"import sys; sys.path[:] = {sys.path!r}; from bench.worker.server import serve; serve(%d)"
         ours, its = Pipe()
         try:
-            self._process = subprocess.Popen(  # noqa: S603  (this very Python)
-                [sys.executable, "-c", program % its.fileno()],
+            self._process = subprocess.Popen(  # noqa: S603  (this very Python, or one that the user has named)
+                [self._interpreter.python, "-c", self._interpreter.program(its.fileno())],
+                cwd=self._interpreter.folder,
                 pass_fds=[its.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # ours carries the answer
@@ -116,6 +156,27 @@ class ForkServer:
                 return True
             if time.monotonic() >= deadline:
                 return False
+
+    def hear(self, answers: Connection, limit: float, log: Log) -> object:
+        """Returns what the worker says on a connection; reads its log meanwhile.
+
+        Raises:
+            TimeoutError: it says nothing in time.
+            EOFError: it has ended, and said nothing before.
+        """
+        assert self._connection is not None  # noqa: S101  (for the type checker)
+        deadline = time.monotonic() + limit
+        while True:
+            left = deadline - time.monotonic()
+            ready = wait([answers, self._connection, log.fileno()], max(0.0, left))
+            if answers in ready:
+                return answers.recv()
+            if log.fileno() in ready:
+                log.read()
+            if self._connection in ready:
+                raise EOFError
+            if left <= 0:
+                raise TimeoutError
 
     def end(self) -> int | None:
         """Kills what is left of the worker and returns its exit code, None where the server itself had ended.

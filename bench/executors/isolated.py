@@ -28,7 +28,10 @@ from bench.worker import entry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from bench.executors.fork_server import Interpreter
     from bench.records import Ceiling, Task
+
+    Work = Callable[[Task, str], None]
 
 MOST_RESULT_BYTES = 64 * 2**20
 """A result is read into memory; the largest honest one has some hundred thousand samples, 2 MB."""
@@ -54,10 +57,14 @@ class Ending:
 
 
 class IsolatedExecutor(Executor):
-    """A child per task, in a session of its own; when it has ended, or at the time limit, all it started is killed."""
+    """A child per task, in a session of its own; when it has ended, or at the time limit, all it started is killed.
 
-    def __init__(self) -> None:
-        self._server = ForkServer()
+    `work` is what a child does with a task, and leaves an outcome of; `interpreter` where it does it.
+    """
+
+    def __init__(self, interpreter: Interpreter | None = None, work: Work = entry.work) -> None:
+        self._server = ForkServer(interpreter)
+        self._work = work
         self._scratch: Scratch | None = None
 
     def __enter__(self) -> Self:
@@ -90,8 +97,8 @@ class IsolatedExecutor(Executor):
     def run(self, task: Task) -> Outcome:
         """Returns the outcome of one task."""
         started, began = time.time(), time.monotonic()
-        killed_before = _kills_for_memory()
-        ending = self._in_child(f"{task.case.id}-{task.repeat}", entry.work, task, task.settings.timeout)
+        killed_before = kills_for_memory()
+        ending = self._in_child(f"{task.case.id}-{task.repeat}", self._work, task, task.settings.timeout)
         if ending.left is not None:
             try:
                 return base.outcome(task, _parse(ending.left))
@@ -101,7 +108,7 @@ class IsolatedExecutor(Executor):
             status, reason = Status.TIMEOUT, f"not finished after {task.settings.timeout:g} s (--timeout)"
         elif ending.code is None:
             status, reason = Status.CRASHED, "the server that forks the workers was killed, and the worker with it"
-        elif ending.code == -signal.SIGKILL and _kills_for_memory() > killed_before:
+        elif ending.code == -signal.SIGKILL and kills_for_memory() > killed_before:
             status, reason = Status.OUT_OF_MEMORY, "killed by the kernel, which had no memory left"
         else:
             status, reason = Status.CRASHED, f"the worker ended with {explain(ending.code)} and left no result"
@@ -209,7 +216,7 @@ def _refuse(word: str) -> NoReturn:
     raise BrokenResultError(f"it holds {word}, expected finite numbers")
 
 
-def _kills_for_memory(path: Path = Path("/proc/vmstat")) -> int:
+def kills_for_memory(path: Path = Path("/proc/vmstat")) -> int:
     """Returns how many processes the kernel has killed for want of memory, 0 where it does not tell."""
     try:
         lines = path.read_text(encoding="ascii").splitlines()

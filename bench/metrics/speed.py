@@ -56,6 +56,7 @@ FAMILY = (
         None,
         "Time of one call of a fixed kernel, interleaved with the samples: it moves with the machine, not the layer.",
     ),
+    Metric("base_latency", "s", "Latency of the base", None, "The same of the other side of a duel, block by block."),
     Metric(
         "relative_latency",
         "factor",

@@ -88,15 +88,10 @@ class Recording:
                 return
             raise
         try:
-            name = word.removeprefix(BASELINE)
-            baselines = [baseline.name for baseline in store.baselines()]
-            first = name not in baselines and (not baselines or name == self._options.save)
-            if word.startswith(BASELINE) and first:
-                return
-            self.base = store.find(word)
+            self.base = self._find(store, word)
         finally:
             store.close()
-        if "duel" in self.base.settings:
+        if self.base is not None and "duel" in self.base.settings:
             raise InputError(f"run {self.base.name} is a duel, which compares two sides already: name another run")
 
     def begin(self, planned: Sequence[Planned], progress: Progress) -> None:
@@ -180,13 +175,22 @@ class Recording:
         """Leaves no process behind."""
         self._open.close()
 
+    def _find(self, store: Store, word: str) -> Run | None:
+        """Returns the run that a word names, None for a baseline that this session is the first to make."""
+        if not word.startswith(BASELINE):
+            return store.find(word)
+        name = word.removeprefix(BASELINE)
+        if name == self._options.save and name not in [baseline.name for baseline in store.baselines()]:
+            return None
+        return store.find_baseline(name)
+
     def _take_on(self, planned: Planned) -> None:
         """Measures a case that was not known beforehand: its processes come one after the other."""
         if self.run is None or self._store is None or self._executor is None:
             self.begin([planned], Silent())
             return
         if self._reachable(self._executor, [planned]):
-            self._store.add_case(self.run.id, planned.case)
+            self._store.add_case(self.run, planned.case)
             self._execute(self._plan([planned]), Silent())
 
     def _execute(self, asked: plan.Plan, progress: Progress) -> None:

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 RESULT = "result.json"
 LOG = "log"
+ASK, ANSWER = "ask", "answer"
+"""Pipes with a name through which a worker in a contest is told what to do, and says what came of it."""
+
+OUTPUT = "output.npy"
+
 NO_ROOM = 74
 """Exit code of a worker that cannot write its result for want of disk space; source: sysexits.h, EX_IOERR."""
 
@@ -29,6 +34,26 @@ def work(task: Task, folder: str) -> None:
         headroom.limit()
     result = main.attempt(task)
     _leave(result, Path(folder))
+
+
+def weigh(task: Task, folder: str) -> None:
+    """Leaves in the folder what of a task can be compared exactly: parameters, memory, FLOPs."""
+    _become_own(Path(folder))
+    from bench.worker import headroom, main  # noqa: PLC0415  (torch)
+
+    if task.case["device"] == "cpu":
+        headroom.limit()
+    _leave(main.attempt(task, passes=main.WEIGH), Path(folder))
+
+
+def compete(task: Task, folder: str) -> None:
+    """Does blocks of calls on command until nobody wants any more; see `bench.worker.contest`."""
+    _become_own(Path(folder))
+    from bench.worker import contest, headroom  # noqa: PLC0415  (torch)
+
+    if task.case["device"] == "cpu":
+        headroom.limit()
+    contest.compete(task, Path(folder))
 
 
 def look(targets: list[str], folder: str) -> None:

@@ -13,8 +13,13 @@ from bench.worker import accuracy, energy, facts, flops, headroom, launch, memor
 from bench.worker.subject import UnsupportedError, build
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from bench.records import Task
     from bench.worker.finding import Finding
+    from bench.worker.subject import Subject
+
+    Pass = Callable[[Subject, Task], Finding]
 
 INSPECT = (
     launch.observe,
@@ -26,6 +31,10 @@ INSPECT = (
     energy.observe,
 )
 """What the first process of a case looks at, each in its own pass: memory on a fresh heap; energy last, it heats."""
+
+
+WEIGH = (memory.observe, saved.observe, flops.observe)
+"""The passes of an inspection whose figures have no noise: what two sides are held against each other in exactly."""
 
 
 NO_MEMORY = ("can't allocate memory", "bad_alloc", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
@@ -42,23 +51,23 @@ class LostContextError(RuntimeError):
     """Nothing can be measured on a device whose context an earlier case of this process has lost."""
 
 
-def attempt(task: Task, *, interruptible: bool = False) -> dict[str, Any]:
+def attempt(task: Task, *, interruptible: bool = False, passes: Sequence[Pass] | None = None) -> dict[str, Any]:
     """Returns the outcome of a task as plain data, whatever happens in it.
 
     Where `interruptible`, KeyboardInterrupt is the user's and raised; in a worker only a layer can have raised it.
     """
     started, began = time.time(), time.monotonic()
     try:
-        result = measure(task)
+        result = measure(task, passes)
     except BaseException as error:  # the one place: whatever a layer raises is an outcome, not our failure
         if interruptible and isinstance(error, KeyboardInterrupt):
             raise
-        result = _failure(error)
+        result = failure(error)
     finished = started + (time.monotonic() - began)  # the clock may be set meanwhile
     return {"detail": "", **result, "started": started, "finished": finished}
 
 
-def _failure(error: BaseException) -> dict[str, Any]:
+def failure(error: BaseException) -> dict[str, Any]:
     """Returns the status and the words for what a layer has raised; nothing here calls a device."""
     if isinstance(error, UnsupportedError):
         return {"status": Status.UNSUPPORTED, "detail": str(error)}
@@ -74,8 +83,8 @@ def _failure(error: BaseException) -> dict[str, Any]:
     return {"status": Status.ERROR, "detail": detail}
 
 
-def measure(task: Task) -> dict[str, Any]:
-    """Returns status, observations, flags and facts of a task that went well."""
+def measure(task: Task, passes: Sequence[Pass] | None = None) -> dict[str, Any]:
+    """Returns status, observations, flags and facts of a task that went well; without `passes`, those of its repeat."""
     if LOST and task.case["device"] == "cuda":
         raise LostContextError(
             f"an earlier case of this process lost its CUDA context ({_first_line(LOST[0])}), and nothing can be"
@@ -84,12 +93,13 @@ def measure(task: Task) -> dict[str, Any]:
     before = memory.resident()
     kept = task.repeat != INSPECTION and memory.keep_freed()
     subject = build(task)
-    passes = INSPECT if task.repeat == INSPECTION else (timing.observe,)
+    if passes is None:
+        passes = INSPECT if task.repeat == INSPECTION else (timing.observe,)
     observations: list[Observation] = []
     flags: list[Flag] = []
     found: dict[str, Any] = {"resident_at_start": before, "freed_memory_kept": kept}
     for look in passes:
-        finding: Finding = look(subject, task)
+        finding = look(subject, task)
         observations += finding.observations
         flags += finding.flags
         found |= finding.facts

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 PRELOAD = ("bench.worker.main", "fvcore.nn")
 """What is imported once, torch with it; fvcore takes a second, and every inspection needs it."""
@@ -32,8 +32,8 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 """Options of prctl; source: linux/prctl.h."""
 
 
-def serve(descriptor: int) -> NoReturn:
-    """Serves requests on a connection until whoever asks has gone.
+def serve(descriptor: int, first: Sequence[str] = ()) -> NoReturn:
+    """Serves requests on a connection until whoever asks has gone; workers search these folders before all others.
 
     A request is a function with its arguments. The answers are the worker's process id, or in words why there is none,
     and when nothing of it is left its exit code. Anything said in between means that the worker's time is up.
@@ -48,6 +48,7 @@ def serve(descriptor: int) -> NoReturn:
     for module in PRELOAD:
         with suppress(Exception):  # a worker meets the same error, and reports it
             importlib.import_module(module)
+    sys.path[:0] = first  # only now: what belongs to the harness is loaded, whatever these folders hold
     gc.collect()
     gc.freeze()  # so that a worker's collections neither walk through torch nor copy its pages
     with suppress(EOFError, OSError):

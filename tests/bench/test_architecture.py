@@ -23,6 +23,7 @@ LEVELS = [
         "steps",
         "resampling",
         "families",
+        "pooling",
     },
     {
         "axes",
@@ -38,13 +39,14 @@ LEVELS = [
         "watch",
         "pairing",
     },
-    {"layers", "schema", "rows", "store", "caveats"},
+    {"layers", "schema", "rows", "store", "caveats", "retention"},
     {"estimates", "plan", "metrics", "monotonic"},
     {"results", "table", "worker"},
-    {"verdicts", "looks", "exact"},
-    {"judging", "gates", "history"},
-    {"compare", "executors", "selfcheck", "formats", "trends"},
-    {"run", "report", "floors"},
+    {"verdicts"},
+    {"looks", "exact"},
+    {"judging", "gates", "history", "duels", "sources"},
+    {"compare", "executors", "selfcheck", "formats", "trends", "exchange"},
+    {"run", "report", "floors", "rounds", "duel"},
     {"cli", "pytest_plugin", "__main__"},
 ]
 """From the ground up; a module may import from its own level (without a circle) and from those below."""

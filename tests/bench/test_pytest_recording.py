@@ -205,7 +205,7 @@ def test_a_case_is_added_to_a_plan_once(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "s.db"), create=True)
     store.start_run(run(), [Planned(FOUR)])
     for case in (EIGHT, FOUR, EIGHT):
-        store.add_case(run().id, case)
+        store.add_case(run(), case)
     assert [planned.case.id for planned in store.plan(run().id)] == [FOUR.id, EIGHT.id]
     store.close()
 
@@ -358,9 +358,11 @@ def _matches(text: str, pattern: str) -> bool:
 def test_a_baseline_that_others_than_this_are_is_a_typing_error(pytester: pytest.Pytester, replay: Replay) -> None:
     replay(all_of())
     record(pytester, "--softmoe-save=main")
+    first = record(pytester, "--softmoe-compare=baseline:other", "--softmoe-save=other")
+    first.stdout.fnmatch_lines(["no baseline yet*", "baseline other: run pytest-2*"])
     done = record(pytester, "--softmoe-compare=baseline:mian")
     assert done.ret == pytest.ExitCode.USAGE_ERROR
-    assert "store s.db has no baseline mian (it has: main)" in done.stderr.str()
+    assert "store s.db: unknown baseline 'mian'; did you mean main?" in done.stderr.str()
 
 
 @pytest.mark.parametrize(("workers", "refused"), [("2", True), ("0", False)])

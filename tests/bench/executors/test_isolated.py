@@ -16,7 +16,7 @@ from bench import plan
 from bench.errors import WorkerError
 from bench.executors import IsolatedExecutor
 from bench.executors.fork_server import explain
-from bench.executors.isolated import _kills_for_memory
+from bench.executors.isolated import kills_for_memory
 from bench.records import Case, Outcome, Status, Task
 
 
@@ -161,8 +161,8 @@ def test_words_for_exit_codes(tmp_path: Path) -> None:
     assert explain(3) == "exit code 3"
     counters = tmp_path / "vmstat"
     counters.write_text("pgfault 12\noom_kill 4\n")
-    assert _kills_for_memory(counters) == 4
-    assert _kills_for_memory(tmp_path / "nothing") == 0
+    assert kills_for_memory(counters) == 4
+    assert kills_for_memory(tmp_path / "nothing") == 0
 
 
 def test_a_device_is_calibrated_in_a_child(executor: IsolatedExecutor) -> None:
