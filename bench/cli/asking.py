@@ -21,8 +21,8 @@ class Asked:
     overrides: Mapping[str, tuple[GridValue, ...]]
     extra_layers: Sequence[tuple[str, Layer]]
 
-    def plan(self, devices: Sequence[str]) -> Plan:
-        """Returns the plan on a machine that has these devices."""
+    def plan(self, devices: Sequence[str], *, measurable: bool = True) -> Plan:
+        """Returns the plan on a machine that has these devices; `measurable` is that of `bench.plan.make`."""
         from bench import plan  # noqa: PLC0415
 
         return plan.make(
@@ -31,6 +31,7 @@ class Asked:
             extra_layers=self.extra_layers,
             devices=devices,
             memory=_memory(devices),
+            measurable=measurable,
         )
 
 
