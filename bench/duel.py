@@ -12,14 +12,13 @@ import random
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench import duels, looks
 from bench import plan as plans
-from bench.errors import InputError, StoreError
+from bench.errors import StoreError
 from bench.executors.contestant import Contestant, LostError
 from bench.executors.isolated import IsolatedExecutor
 from bench.interrupts import held
@@ -31,6 +30,7 @@ from bench.worker import entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from bench.executors.contestant import Ready
     from bench.executors.fork_server import Interpreter
@@ -41,14 +41,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Corner:
-    """One side of a duel: its name for people, and where its workers run.
-
-    `within` is the folder that its layers must come from, None where that does not matter.
-    """
+    """One side of a duel: its name for people, and where its workers run."""
 
     name: str
     interpreter: Interpreter
-    within: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,6 @@ def fight(duel: Duel, store: Store, run: Run, settings: Settings, progress: Prog
     Raises:
         WorkerError: no worker can be started at all; what was measured is kept.
         StoreError: the store cannot be written.
-        InputError: a side's layer does not come from where that side lies.
     """
     ring = _Ring(duel, store, run, settings, progress, folder)
     store.set_state(run.id, "running")
@@ -184,7 +179,6 @@ class _Ring:
             task = plans.task(match[place], number, self._settings)
             with _of_base(place == 0):
                 found[place] = sides[place].enter(task)
-            _check_origin(self._duel.corners[place], task.target, found[place].origin)
         return found[0], found[1]
 
     def _exchange(self, case: Case, sides: tuple[Contestant, Contestant], ready: tuple[Ready, Ready]) -> dict[str, Any]:
@@ -209,7 +203,6 @@ class _Ring:
                 "rounds": len(blocks[0]),
                 "order": order,
                 "outputs_differ_by": _difference(sides[0].output(), sides[1].output()),
-                "origins": [side.origin for side in ready],
             },
         }
 
@@ -246,19 +239,6 @@ def _of_base(of_base: bool) -> Iterator[None]:  # noqa: FBT001  (there is nothin
         yield
     except LostError as error:
         raise _SideLostError(error, of_base=of_base) from error
-
-
-def _check_origin(corner: Corner, target: str, origin: str) -> None:
-    """Refuses a side whose layer lies elsewhere: both sides would measure the same code.
-
-    Raises:
-        InputError: it does.
-    """
-    if corner.within is not None and not Path(origin).resolve().is_relative_to(corner.within.resolve()):
-        raise InputError(
-            f"{corner.name} has no {target}: it was imported from {origin}; a revision or folder must hold the"
-            " layer's source at its top or below src/, or give environments (see `softmoe-bench duel --help`)"
-        )
 
 
 def _exact(outcome: Outcome) -> dict[str, float]:

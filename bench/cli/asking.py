@@ -34,6 +34,12 @@ class Asked:
             measurable=measurable,
         )
 
+    @property
+    def targets(self) -> list[str]:
+        """The import targets of the layers of all cases, whatever devices there will turn out to be."""
+        plans = (self.plan(devices, measurable=False) for devices in (("cpu",), ("cpu", "cuda")))
+        return list(dict.fromkeys(layer.target for plan in plans for layer in plan.layers))
+
 
 def _memory(devices: Sequence[str]) -> dict[str, int]:
     """Returns the bytes of memory of each device, as far as the system tells; of several GPUs any may be meant."""
@@ -61,5 +67,5 @@ def understand(grid_name: str, settings: Sequence[str], layers: Sequence[str]) -
         name = like if equals else "soft"
         extra.append((name, outside(target, like=name)))
     asked = Asked(grid.load(grid_name), grid.parse_settings(settings), extra)
-    asked.plan(("cpu", "cuda"))
+    asked.plan(("cpu", "cuda"), measurable=False)  # what the machine cannot do is said once it is known
     return asked

@@ -154,7 +154,7 @@ def _duel(wish: Wish, where: str | None, report_to: Path | None, delivery: Deliv
             for source, word in zip(wish.sources, ("base", "candidate"), strict=True)
         ]
         corners = tuple(_corner(name, place) for name, place in zip(wish.names, places, strict=True))
-        settings, plan, matched, probe = _plan(wish, places[0], corners[1])
+        settings, plan, matched, probe = _plan(wish, places, corners)
         store = open_store(where, create=True)
         stack.callback(store.close)
         run = _start(wish, store, settings, plan, matched, probe)
@@ -188,14 +188,14 @@ def _corner(name: str, place: Place) -> Corner:
     from bench.executors.fork_server import Interpreter  # noqa: PLC0415
 
     folder = None if place.top is None else str(place.top)
-    return Corner(name, Interpreter(place.python, folder, place.first), within=place.top)
+    return Corner(name, Interpreter(place.python, folder, place.first))
 
 
-def _plan(wish: Wish, base: Place, candidate: Corner) -> tuple[Settings, Plan, list[Matched], Probe]:
+def _plan(wish: Wish, places: list[Place], corners: tuple[Corner, ...]) -> tuple[Settings, Plan, list[Matched], Probe]:
     """Returns what will be measured: the cases of the grid as each side has it.
 
     Raises:
-        InputError: nothing is left to measure.
+        InputError: nothing is left to measure, or a side's layers lie elsewhere.
     """
     from bench import pairing  # noqa: PLC0415
     from bench.executors.isolated import IsolatedExecutor  # noqa: PLC0415
@@ -204,18 +204,34 @@ def _plan(wish: Wish, base: Place, candidate: Corner) -> tuple[Settings, Plan, l
     settings = Settings(repeats=wish.looks[-1], thresholds={**wish.asked.grid.thresholds, **wish.thresholds})
     if wish.timeout is not None:
         settings = replace(settings, timeout=wish.timeout)
-    with IsolatedExecutor(candidate.interpreter) as executor:
-        probe = executor.probe([])
+    for corner, place in zip(corners, places, strict=True):
+        with IsolatedExecutor(corner.interpreter) as executor:
+            probe = executor.probe([])
+            _check_files(corner, place, {} if place.top is None else executor.locate(wish.asked.targets))
     plan = wish.asked.plan(probe.devices)
     for remark in plan.remarks:
         click.echo(f"note: {remark}", err=True)
-    theirs = _theirs(wish, base, probe.devices) or plan
+    theirs = _theirs(wish, places[0], probe.devices) or plan
     ours = {case.id for case in plan.runnable} | {case.id for case in theirs.runnable}
     base_cases, cases = ([p.case for p in side.cases if p.case.id in ours] for side in (theirs, plan))
     matched = pairing.match(base_cases, cases, wish.pair)
     if not any(b and c for b, c in matched):
         raise InputError(f"grid {wish.grid}: the two sides have no case in common that can be measured")
     return settings, plan, matched, probe
+
+
+def _check_files(corner: Corner, place: Place, files: Mapping[str, str]) -> None:
+    """Refuses a side whose layers lie elsewhere: both sides would measure the same code.
+
+    Raises:
+        InputError: they do.
+    """
+    for target, file in files.items():
+        if place.top is not None and not Path(file).resolve().is_relative_to(place.top.resolve()):
+            raise InputError(
+                f"{corner.name} does not hold {target}, which was found in {file}: a revision or folder must have the"
+                " source of every layer at its top or below src/; give environments (venv:PATH) for installed packages"
+            )
 
 
 def _theirs(wish: Wish, base: Place, devices: tuple[str, ...]) -> Plan | None:

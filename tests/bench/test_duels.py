@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from recorded import dense, run, soft
@@ -17,7 +16,7 @@ ROUNDS = 40
 QUIET = (0.004, -0.006, 0.002, 0.005, -0.003, 0.001, -0.002, 0.004, 0.0)
 
 
-def pair(case: Case, number: int, log: float, *, spread: float = 0.01, **facts: Any) -> Outcome:
+def pair(case: Case, number: int, log: float, *, spread: float = 0.01, **facts: object) -> Outcome:
     """A pair whose rounds lie evenly about a log ratio."""
     offsets = [spread * (2 * i / (ROUNDS - 1) - 1) for i in range(ROUNDS)]
     return Outcome(
@@ -39,7 +38,7 @@ def weighed(case: Case, base: dict[str, float], candidate: dict[str, float]) -> 
     return Outcome(case.id, 0, Status.OK, observations=observed, facts={"base": base})
 
 
-def duel(outcomes: Sequence[Outcome], cases: Sequence[Case], **told: Any) -> RunResults:
+def duel(outcomes: Sequence[Outcome], cases: Sequence[Case], **told: object) -> RunResults:
     settings = {
         "base": "main (abc1234)",
         "candidate": ".",
@@ -54,9 +53,9 @@ def duel(outcomes: Sequence[Outcome], cases: Sequence[Case], **told: Any) -> Run
     return of_outcomes(of, [Planned(case) for case in cases], outcomes)
 
 
-def found(logs: Sequence[float], **more: Any) -> Comparisons:
+def found(logs: Sequence[float], *, spread: float = 0.01, **facts: object) -> Comparisons:
     case = soft()
-    return duels.of_results(duel([pair(case, i, log, **more) for i, log in enumerate(logs, 1)], [case]))
+    return duels.of_results(duel([pair(case, i, log, spread=spread, **facts) for i, log in enumerate(logs, 1)], [case]))
 
 
 def only(comparisons: Comparisons) -> Verdict:
