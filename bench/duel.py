@@ -20,18 +20,17 @@ from bench import duels, looks
 from bench import plan as plans
 from bench.errors import StoreError
 from bench.executors.contestant import Contestant, LostError
-from bench.executors.isolated import IsolatedExecutor
 from bench.interrupts import held
 from bench.records import INSPECTION, Observation, Outcome, Status
 from bench.rounds import iterations as iterations_of
 from bench.rounds import told_enough
 from bench.verdicts import Verdict
-from bench.worker import entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from bench.executors import Executor
     from bench.executors.contestant import Ready
     from bench.executors.fork_server import Interpreter
     from bench.records import Case, Run, Settings
@@ -58,8 +57,18 @@ class Duel:
     max_seconds: float
 
 
-def fight(duel: Duel, store: Store, run: Run, settings: Settings, progress: Progress, folder: Path) -> bool:
+def fight(
+    duel: Duel,
+    scales: Sequence[Executor],
+    store: Store,
+    run: Run,
+    settings: Settings,
+    progress: Progress,
+    folder: Path,
+) -> bool:
     """Measures pair after pair until every case is decided, and returns whether the user has stopped it.
+
+    `scales` are an executor of each side, whose outcomes hold what can be compared exactly.
 
     Raises:
         WorkerError: no worker can be started at all; what was measured is kept.
@@ -70,7 +79,7 @@ def fight(duel: Duel, store: Store, run: Run, settings: Settings, progress: Prog
     state = "interrupted"
     try:
         progress.begin(len(duel.matches) * (1 + duel.looks[-1]))
-        ring.weigh()
+        ring.weigh(scales)
         for number in range(1, duel.looks[-1] + 1):
             ring.pair(number)
         state = "complete"
@@ -94,22 +103,18 @@ class _Ring:
         self._pairs: dict[str, list[tuple[float, float]]] = {candidate.id: [] for _, candidate in duel.matches}
         self._over: set[str] = set()
 
-    def weigh(self) -> None:
+    def weigh(self, scales: Sequence[Executor]) -> None:
         """Keeps what both sides of each match have exactly: parameters, FLOPs, memory."""
-        with ExitStack() as stack:
-            executors = [
-                stack.enter_context(IsolatedExecutor(corner.interpreter, entry.weigh)) for corner in self._duel.corners
-            ]
-            for match in self._duel.matches:
-                self._progress.start(match[1], INSPECTION)
-                base, candidate = (
-                    executor.run(plans.task(case, INSPECTION, self._settings))
-                    for executor, case in zip(executors, match, strict=True)
-                )
-                failed = {} if base.status is Status.OK else _failure(base.status, base.detail)
-                self._keep(match, replace(candidate, facts={**candidate.facts, "base": _exact(base), **failed}))
-                if not base.status is candidate.status is Status.OK:
-                    self._over.add(match[1].id)
+        for match in self._duel.matches:
+            self._progress.start(match[1], INSPECTION)
+            base, candidate = (
+                executor.run(plans.task(case, INSPECTION, self._settings))
+                for executor, case in zip(scales, match, strict=True)
+            )
+            failed = {} if base.status is Status.OK else _failure(base.status, base.detail)
+            self._keep(match, replace(candidate, facts={**candidate.facts, "base": _exact(base), **failed}))
+            if not base.status is candidate.status is Status.OK:
+                self._over.add(match[1].id)
 
     def pair(self, number: int) -> None:
         """Measures a pair of fresh processes for every case that is not decided yet."""

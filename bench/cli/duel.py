@@ -143,8 +143,10 @@ def _duel(wish: Wish, where: str | None, report_to: Path | None, delivery: Deliv
     from bench import duel as duelling  # noqa: PLC0415
     from bench import duels, results, sources  # noqa: PLC0415
     from bench.cli.progress import progress_for  # noqa: PLC0415
+    from bench.executors.isolated import IsolatedExecutor  # noqa: PLC0415
     from bench.executors.scratch import Scratch  # noqa: PLC0415
     from bench.store import open_store  # noqa: PLC0415
+    from bench.worker import entry  # noqa: PLC0415
 
     scratch = Scratch()
     with ExitStack() as stack:
@@ -154,7 +156,8 @@ def _duel(wish: Wish, where: str | None, report_to: Path | None, delivery: Deliv
             for source, word in zip(wish.sources, ("base", "candidate"), strict=True)
         ]
         corners = tuple(_corner(name, place) for name, place in zip(wish.names, places, strict=True))
-        settings, plan, matched, probe = _plan(wish, places, corners)
+        scales = [stack.enter_context(IsolatedExecutor(corner.interpreter, entry.weigh)) for corner in corners]
+        settings, plan, matched, probe = _plan(wish, places, corners, scales)
         store = open_store(where, create=True)
         stack.callback(store.close)
         run = _start(wish, store, settings, plan, matched, probe)
@@ -166,7 +169,7 @@ def _duel(wish: Wish, where: str | None, report_to: Path | None, delivery: Deliv
             wish.max_seconds,
         )
         with progress_for(sys.stderr, run.name, replace(settings, repeats=wish.looks[-1])) as progress:
-            interrupted = duelling.fight(contest, store, run, settings, progress, scratch.path)
+            interrupted = duelling.fight(contest, scales, store, run, settings, progress, scratch.path)
         found = results.load(store, store.find(run.id))
     if report_to is not None and not interrupted:
         from bench import report  # noqa: PLC0415
@@ -191,23 +194,23 @@ def _corner(name: str, place: Place) -> Corner:
     return Corner(name, Interpreter(place.python, folder, place.first))
 
 
-def _plan(wish: Wish, places: list[Place], corners: tuple[Corner, ...]) -> tuple[Settings, Plan, list[Matched], Probe]:
+def _plan(
+    wish: Wish, places: list[Place], corners: tuple[Corner, ...], scales: list[IsolatedExecutor]
+) -> tuple[Settings, Plan, list[Matched], Probe]:
     """Returns what will be measured: the cases of the grid as each side has it.
 
     Raises:
         InputError: nothing is left to measure, or a side's layers lie elsewhere.
     """
     from bench import pairing  # noqa: PLC0415
-    from bench.executors.isolated import IsolatedExecutor  # noqa: PLC0415
     from bench.records import Settings  # noqa: PLC0415
 
     settings = Settings(repeats=wish.looks[-1], thresholds={**wish.asked.grid.thresholds, **wish.thresholds})
     if wish.timeout is not None:
         settings = replace(settings, timeout=wish.timeout)
-    for corner, place in zip(corners, places, strict=True):
-        with IsolatedExecutor(corner.interpreter) as executor:
-            probe = executor.probe([])
-            _check_files(corner, place, {} if place.top is None else executor.locate(wish.asked.targets))
+    for corner, place, executor in zip(corners, places, scales, strict=True):
+        probe = executor.probe([])
+        _check_files(corner, place, {} if place.top is None else executor.locate(wish.asked.targets))
     plan = wish.asked.plan(probe.devices)
     for remark in plan.remarks:
         click.echo(f"note: {remark}", err=True)
