@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bench.cli.asking import Asked
     from bench.duel import Corner
     from bench.executors import Probe
+    from bench.executors.isolated import IsolatedExecutor
     from bench.pairing import Matched, Pair
     from bench.plan import Plan
     from bench.records import Run, Settings
