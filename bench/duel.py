@@ -12,26 +12,25 @@ import random
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench import duels, looks
 from bench import plan as plans
-from bench.errors import InputError, StoreError
+from bench.errors import StoreError
 from bench.executors.contestant import Contestant, LostError
-from bench.executors.isolated import IsolatedExecutor
 from bench.interrupts import held
 from bench.records import INSPECTION, Observation, Outcome, Status
 from bench.rounds import iterations as iterations_of
 from bench.rounds import told_enough
 from bench.verdicts import Verdict
-from bench.worker import entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
+    from bench.executors import Executor
     from bench.executors.contestant import Ready
     from bench.executors.fork_server import Interpreter
     from bench.records import Case, Run, Settings
@@ -41,14 +40,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Corner:
-    """One side of a duel: its name for people, and where its workers run.
-
-    `within` is the folder that its layers must come from, None where that does not matter.
-    """
+    """One side of a duel: its name for people, and where its workers run."""
 
     name: str
     interpreter: Interpreter
-    within: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -62,20 +57,29 @@ class Duel:
     max_seconds: float
 
 
-def fight(duel: Duel, store: Store, run: Run, settings: Settings, progress: Progress, folder: Path) -> bool:
+def fight(
+    duel: Duel,
+    scales: Sequence[Executor],
+    store: Store,
+    run: Run,
+    settings: Settings,
+    progress: Progress,
+    folder: Path,
+) -> bool:
     """Measures pair after pair until every case is decided, and returns whether the user has stopped it.
+
+    `scales` are an executor of each side, whose outcomes hold what can be compared exactly.
 
     Raises:
         WorkerError: no worker can be started at all; what was measured is kept.
         StoreError: the store cannot be written.
-        InputError: a side's layer does not come from where that side lies.
     """
     ring = _Ring(duel, store, run, settings, progress, folder)
     store.set_state(run.id, "running")
     state = "interrupted"
     try:
         progress.begin(len(duel.matches) * (1 + duel.looks[-1]))
-        ring.weigh()
+        ring.weigh(scales)
         for number in range(1, duel.looks[-1] + 1):
             ring.pair(number)
         state = "complete"
@@ -99,22 +103,18 @@ class _Ring:
         self._pairs: dict[str, list[tuple[float, float]]] = {candidate.id: [] for _, candidate in duel.matches}
         self._over: set[str] = set()
 
-    def weigh(self) -> None:
+    def weigh(self, scales: Sequence[Executor]) -> None:
         """Keeps what both sides of each match have exactly: parameters, FLOPs, memory."""
-        with ExitStack() as stack:
-            executors = [
-                stack.enter_context(IsolatedExecutor(corner.interpreter, entry.weigh)) for corner in self._duel.corners
-            ]
-            for match in self._duel.matches:
-                self._progress.start(match[1], INSPECTION)
-                base, candidate = (
-                    executor.run(plans.task(case, INSPECTION, self._settings))
-                    for executor, case in zip(executors, match, strict=True)
-                )
-                failed = {} if base.status is Status.OK else _failure(base.status, base.detail)
-                self._keep(match, replace(candidate, facts={**candidate.facts, "base": _exact(base), **failed}))
-                if not base.status is candidate.status is Status.OK:
-                    self._over.add(match[1].id)
+        for match in self._duel.matches:
+            self._progress.start(match[1], INSPECTION)
+            base, candidate = (
+                executor.run(plans.task(case, INSPECTION, self._settings))
+                for executor, case in zip(scales, match, strict=True)
+            )
+            failed = {} if base.status is Status.OK else _failure(base.status, base.detail)
+            self._keep(match, replace(candidate, facts={**candidate.facts, "base": _exact(base), **failed}))
+            if not base.status is candidate.status is Status.OK:
+                self._over.add(match[1].id)
 
     def pair(self, number: int) -> None:
         """Measures a pair of fresh processes for every case that is not decided yet."""
@@ -184,7 +184,6 @@ class _Ring:
             task = plans.task(match[place], number, self._settings)
             with _of_base(place == 0):
                 found[place] = sides[place].enter(task)
-            _check_origin(self._duel.corners[place], task.target, found[place].origin)
         return found[0], found[1]
 
     def _exchange(self, case: Case, sides: tuple[Contestant, Contestant], ready: tuple[Ready, Ready]) -> dict[str, Any]:
@@ -209,7 +208,6 @@ class _Ring:
                 "rounds": len(blocks[0]),
                 "order": order,
                 "outputs_differ_by": _difference(sides[0].output(), sides[1].output()),
-                "origins": [side.origin for side in ready],
             },
         }
 
@@ -246,19 +244,6 @@ def _of_base(of_base: bool) -> Iterator[None]:  # noqa: FBT001  (there is nothin
         yield
     except LostError as error:
         raise _SideLostError(error, of_base=of_base) from error
-
-
-def _check_origin(corner: Corner, target: str, origin: str) -> None:
-    """Refuses a side whose layer lies elsewhere: both sides would measure the same code.
-
-    Raises:
-        InputError: it does.
-    """
-    if corner.within is not None and not Path(origin).resolve().is_relative_to(corner.within.resolve()):
-        raise InputError(
-            f"{corner.name} has no {target}: it was imported from {origin}; a revision or folder must hold the"
-            " layer's source at its top or below src/, or give environments (see `softmoe-bench duel --help`)"
-        )
 
 
 def _exact(outcome: Outcome) -> dict[str, float]:

@@ -72,8 +72,11 @@ def make(
     extra_layers: Sequence[tuple[str, Layer]] = (),
     devices: Sequence[str] = ("cpu",),
     memory: Mapping[str, int] | None = None,
+    measurable: bool = True,
 ) -> Plan:
     """Returns the plan of a grid on a machine that has these devices, with so many bytes of memory each.
+
+    Unless `measurable` is false, a plan of which nothing can be measured is refused.
 
     `overrides` replace axes of every sweep whose layer takes them; `extra_layers` are layers from outside, each
     measured beside the layer that it resembles (pairs of that layer's name and the layer).
@@ -106,7 +109,7 @@ def make(
         reason = next(iter(remarks), "its sweeps and overrides exclude every point")
         raise InputError(f"grid {grid.name} has no case left: {reason}")
     reasons = {planned.skip for planned in found.values()}
-    if None not in reasons:
+    if measurable and None not in reasons:
         raise InputError(f"grid {grid.name} has no case that can be measured: {'; '.join(sorted(map(str, reasons)))}")
     return Plan(grid, tuple(found.values()), tuple(remarks))
 

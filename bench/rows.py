@@ -54,8 +54,11 @@ def _of_run(run: Run) -> dict[str, Any]:
     }
 
 
-def insert_plan(connection: sql.Connection, run: Run, planned: Sequence[Planned]) -> None:
-    """Writes the plan of a run and the cases that are new; those that it skips get their outcome at once."""
+def insert_plan(connection: sql.Connection, run: Run, planned: Sequence[Planned], *, first: int = 0) -> None:
+    """Writes the plan of a run and the cases that are new; those that it skips get their outcome at once.
+
+    `first` is the position of the first of them.
+    """
     known = set(connection.execute(sql.select(CASES.c.id)).scalars())
     fresh = [{"id": p.case.id, "axes": dict(p.case)} for p in planned if p.case.id not in known]
     if fresh:
@@ -63,7 +66,10 @@ def insert_plan(connection: sql.Connection, run: Run, planned: Sequence[Planned]
     if planned:
         connection.execute(
             PLANS.insert(),
-            [{"run_id": run.id, "case_id": p.case.id, "position": i, "skip": p.skip} for i, p in enumerate(planned)],
+            [
+                {"run_id": run.id, "case_id": p.case.id, "position": i, "skip": p.skip}
+                for i, p in enumerate(planned, first)
+            ],
         )
     skipped = [
         Outcome(p.case.id, 0, Status.SKIPPED, p.skip, started=run.started, finished=run.started)

@@ -101,6 +101,13 @@ class Store:
             finished = None if state == "running" else time.time()
             connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(state=state, finished=finished))
 
+    def add_case(self, run: Run, case: Case) -> None:
+        """Adds a case to the end of a run's plan, unless it has it."""
+        planned = self.plan(run.id)
+        if case not in [p.case for p in planned]:
+            with self._transaction() as connection:
+                rows.insert_plan(connection, run, [Planned(case)], first=len(planned))
+
     def runs(self) -> list[Run]:
         """Returns every run in the order in which they were begun."""
         with self._transaction() as connection:

@@ -21,8 +21,8 @@ class Asked:
     overrides: Mapping[str, tuple[GridValue, ...]]
     extra_layers: Sequence[tuple[str, Layer]]
 
-    def plan(self, devices: Sequence[str]) -> Plan:
-        """Returns the plan on a machine that has these devices."""
+    def plan(self, devices: Sequence[str], *, measurable: bool = True) -> Plan:
+        """Returns the plan on a machine that has these devices; `measurable` is that of `bench.plan.make`."""
         from bench import plan  # noqa: PLC0415
 
         return plan.make(
@@ -31,7 +31,14 @@ class Asked:
             extra_layers=self.extra_layers,
             devices=devices,
             memory=_memory(devices),
+            measurable=measurable,
         )
+
+    @property
+    def targets(self) -> list[str]:
+        """The import targets of the layers of all cases, whatever devices there will turn out to be."""
+        plans = (self.plan(devices, measurable=False) for devices in (("cpu",), ("cpu", "cuda")))
+        return list(dict.fromkeys(layer.target for plan in plans for layer in plan.layers))
 
 
 def _memory(devices: Sequence[str]) -> dict[str, int]:
@@ -60,5 +67,5 @@ def understand(grid_name: str, settings: Sequence[str], layers: Sequence[str]) -
         name = like if equals else "soft"
         extra.append((name, outside(target, like=name)))
     asked = Asked(grid.load(grid_name), grid.parse_settings(settings), extra)
-    asked.plan(("cpu", "cuda"))
+    asked.plan(("cpu", "cuda"), measurable=False)  # what the machine cannot do is said once it is known
     return asked

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bench.cli.asking import Asked
     from bench.duel import Corner
     from bench.executors import Probe
+    from bench.executors.isolated import IsolatedExecutor
     from bench.pairing import Matched, Pair
     from bench.plan import Plan
     from bench.records import Run, Settings
@@ -143,8 +144,10 @@ def _duel(wish: Wish, where: str | None, report_to: Path | None, delivery: Deliv
     from bench import duel as duelling  # noqa: PLC0415
     from bench import duels, results, sources  # noqa: PLC0415
     from bench.cli.progress import progress_for  # noqa: PLC0415
+    from bench.executors.isolated import IsolatedExecutor  # noqa: PLC0415
     from bench.executors.scratch import Scratch  # noqa: PLC0415
     from bench.store import open_store  # noqa: PLC0415
+    from bench.worker import entry  # noqa: PLC0415
 
     scratch = Scratch()
     with ExitStack() as stack:
@@ -154,7 +157,8 @@ def _duel(wish: Wish, where: str | None, report_to: Path | None, delivery: Deliv
             for source, word in zip(wish.sources, ("base", "candidate"), strict=True)
         ]
         corners = tuple(_corner(name, place) for name, place in zip(wish.names, places, strict=True))
-        settings, plan, matched, probe = _plan(wish, places[0], corners[1])
+        scales = [stack.enter_context(IsolatedExecutor(corner.interpreter, entry.weigh)) for corner in corners]
+        settings, plan, matched, probe = _plan(wish, places, corners, scales)
         store = open_store(where, create=True)
         stack.callback(store.close)
         run = _start(wish, store, settings, plan, matched, probe)
@@ -166,7 +170,7 @@ def _duel(wish: Wish, where: str | None, report_to: Path | None, delivery: Deliv
             wish.max_seconds,
         )
         with progress_for(sys.stderr, run.name, replace(settings, repeats=wish.looks[-1])) as progress:
-            interrupted = duelling.fight(contest, store, run, settings, progress, scratch.path)
+            interrupted = duelling.fight(contest, scales, store, run, settings, progress, scratch.path)
         found = results.load(store, store.find(run.id))
     if report_to is not None and not interrupted:
         from bench import report  # noqa: PLC0415
@@ -188,34 +192,50 @@ def _corner(name: str, place: Place) -> Corner:
     from bench.executors.fork_server import Interpreter  # noqa: PLC0415
 
     folder = None if place.top is None else str(place.top)
-    return Corner(name, Interpreter(place.python, folder, place.first), within=place.top)
+    return Corner(name, Interpreter(place.python, folder, place.first))
 
 
-def _plan(wish: Wish, base: Place, candidate: Corner) -> tuple[Settings, Plan, list[Matched], Probe]:
+def _plan(
+    wish: Wish, places: list[Place], corners: tuple[Corner, ...], scales: list[IsolatedExecutor]
+) -> tuple[Settings, Plan, list[Matched], Probe]:
     """Returns what will be measured: the cases of the grid as each side has it.
 
     Raises:
-        InputError: nothing is left to measure.
+        InputError: nothing is left to measure, or a side's layers lie elsewhere.
     """
     from bench import pairing  # noqa: PLC0415
-    from bench.executors.isolated import IsolatedExecutor  # noqa: PLC0415
     from bench.records import Settings  # noqa: PLC0415
 
     settings = Settings(repeats=wish.looks[-1], thresholds={**wish.asked.grid.thresholds, **wish.thresholds})
     if wish.timeout is not None:
         settings = replace(settings, timeout=wish.timeout)
-    with IsolatedExecutor(candidate.interpreter) as executor:
+    for corner, place, executor in zip(corners, places, scales, strict=True):
         probe = executor.probe([])
+        _check_files(corner, place, {} if place.top is None else executor.locate(wish.asked.targets))
     plan = wish.asked.plan(probe.devices)
     for remark in plan.remarks:
         click.echo(f"note: {remark}", err=True)
-    theirs = _theirs(wish, base, probe.devices) or plan
+    theirs = _theirs(wish, places[0], probe.devices) or plan
     ours = {case.id for case in plan.runnable} | {case.id for case in theirs.runnable}
     base_cases, cases = ([p.case for p in side.cases if p.case.id in ours] for side in (theirs, plan))
     matched = pairing.match(base_cases, cases, wish.pair)
     if not any(b and c for b, c in matched):
         raise InputError(f"grid {wish.grid}: the two sides have no case in common that can be measured")
     return settings, plan, matched, probe
+
+
+def _check_files(corner: Corner, place: Place, files: Mapping[str, str]) -> None:
+    """Refuses a side whose layers lie elsewhere: both sides would measure the same code.
+
+    Raises:
+        InputError: they do.
+    """
+    for target, file in files.items():
+        if place.top is not None and not Path(file).resolve().is_relative_to(place.top.resolve()):
+            raise InputError(
+                f"{corner.name} does not hold {target}, which was found in {file}: a revision or folder must have the"
+                " source of every layer at its top or below src/; give environments (venv:PATH) for installed packages"
+            )
 
 
 def _theirs(wish: Wish, base: Place, devices: tuple[str, ...]) -> Plan | None:

@@ -109,8 +109,7 @@ def start(
     asked = understand(*words)
     check(where)
     settings = Settings(**{**asked.grid.run, **given}, thresholds=asked.grid.thresholds)  # type: ignore[arg-type]
-    targets = [layer.target for layer in asked.plan(("cpu", "cuda")).layers]
-    probe = executor.probe(targets)
+    probe = executor.probe(asked.targets)
     if probe.problems:
         raise InputError("; ".join(probe.problems))
     plan = asked.plan(probe.devices)

@@ -12,14 +12,21 @@ from bench.cli.options import json_option, store_option
 @store_option
 @json_option
 def show(run: str, store: str | None, as_json: bool) -> None:  # noqa: FBT001  (click passes flags by name)
-    """Show a run (id, prefix, name, latest or baseline:NAME) as `run` did at its end."""
-    from bench import results  # noqa: PLC0415
+    """Show a run (id, prefix, name, latest or baseline:NAME) as `run` or `duel` did at its end."""
+    from bench import duels, results  # noqa: PLC0415
     from bench.cli import answer, terminal  # noqa: PLC0415
+    from bench.formats import TABLE, Context  # noqa: PLC0415
     from bench.store import open_store  # noqa: PLC0415
 
     opened = open_store(store)
     found = results.load(opened, opened.find(run))
-    if as_json:
+    if duels.is_duel(found):
+        fought = duels.of_results(found)
+        if as_json:
+            click.echo(TABLE["json"](fought, Context()), nl=False)
+        else:
+            terminal.show_comparison(fought, Context())
+    elif as_json:
         answer.write(answer.of_run(found))
     else:
         terminal.show_run(found)

@@ -50,6 +50,11 @@ def read(sessions: Sequence[Fields], name: str) -> tuple[Recorded, list[str]]:
         strangers += [test.text("fullname") for test in tests if not _says_case(test)]
         for test in measured:
             extra = test.fields("extra_info")
+            if extra.has("measured_in") and extra.text("measured_in") == "fresh processes":
+                test.refuse(
+                    "its samples are of several processes, which are not told apart here: the session kept them in its"
+                    " --softmoe-store, use that or an export of it"
+                )
             case = extra.case("axes", extra.text("case"))
             found.setdefault(case, {}).setdefault(repeat, []).extend(_data(test.fields("stats")))
     texts = [json.dumps(session.content, sort_keys=True) for session in sessions]

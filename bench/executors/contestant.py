@@ -36,11 +36,10 @@ class LostError(Exception):
 
 @dataclass(frozen=True)
 class Ready:
-    """What a side says when it is warm: seconds per call, calls in its shortest block, the file of its layer."""
+    """What a side says when it is warm: seconds per call, and calls in its shortest block."""
 
     level: float
     iterations: int
-    origin: str
 
 
 class Contestant:
@@ -77,7 +76,7 @@ class Contestant:
         said = self._hear()
         if not isinstance(said, dict) or "ready" not in said:
             raise LostError(Status.CRASHED, f"the worker said {base.shorten(said)} instead of being ready")
-        return Ready(float(said["ready"]), int(said["iterations"]), str(said["origin"]))
+        return Ready(float(said["ready"]), int(said["iterations"]))
 
     def block(self, turn: int, iterations: int) -> float:
         """Returns seconds per call over one block.

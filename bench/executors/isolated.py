@@ -94,6 +94,15 @@ class IsolatedExecutor(Executor):
         found = self._ask("probe", entry.look, list(targets), START_SECONDS)
         return Probe(tuple(found["devices"]), found["comparable"], tuple(found["problems"]), found["gpu"])
 
+    def locate(self, targets: Sequence[str]) -> dict[str, str]:
+        """Returns the source files of the import targets that a worker can reach.
+
+        Raises:
+            WorkerError: no worker can be started.
+        """
+        found: dict[str, str] = self._ask("locate", entry.locate, list(targets), START_SECONDS)["files"]
+        return found
+
     def run(self, task: Task) -> Outcome:
         """Returns the outcome of one task."""
         started, began = time.time(), time.monotonic()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import inspect
 import os
 import time
 from multiprocessing.connection import Connection
@@ -15,7 +14,7 @@ from bench.worker import entry, main, memory
 from bench.worker.clock import clock_for
 from bench.worker.launch import ready
 from bench.worker.sampling import again, warm_up
-from bench.worker.subject import build, resolve
+from bench.worker.subject import build
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +38,7 @@ MOST_WORDS = 2000
 def compete(task: Task, folder: Path) -> None:
     """Builds and warms a side up, says how long a call takes, then times blocks until told to stop.
 
-    Said are mappings: `ready` with the seconds per call and where the code comes from, then one number a block, or
+    Said are mappings: `ready` with the seconds per call, then one number a block, or
     `failed` with status and detail, after which nothing follows.
     """
     asks = Connection(os.open(folder / entry.ASK, os.O_RDONLY), writable=False)
@@ -65,7 +64,6 @@ def _serve(task: Task, folder: Path, asks: Connection, answers: Connection) -> N
         {
             "ready": warm.level,
             "iterations": warm.iterations,
-            "origin": inspect.getsourcefile(inspect.unwrap(resolve(task.target))) or "",
             "freed_memory_kept": kept,
         }
     )

@@ -64,6 +64,14 @@ def look(targets: list[str], folder: str) -> None:
     _leave(facts.probe(targets), Path(folder))
 
 
+def locate(targets: list[str], folder: str) -> None:
+    """Leaves in the folder the source files of import targets, as far as they can be reached."""
+    _become_own(Path(folder))
+    from bench.worker import facts  # noqa: PLC0415  (torch)
+
+    _leave({"files": facts.files(targets)}, Path(folder))
+
+
 def calibrate(asked: tuple[str, float], folder: str) -> None:
     """Leaves in the folder what a device reaches at best, each figure taken in about so many seconds."""
     _become_own(Path(folder))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -63,3 +65,12 @@ def _problems(targets: Sequence[str]) -> list[str]:
             if not callable(found):
                 problems.append(f"layer {target}: is no factory, it cannot be called")
     return problems
+
+
+def files(targets: Sequence[str]) -> dict[str, str]:
+    """Returns the source file of each import target; one that cannot be reached or has none is absent."""
+    found = {}
+    for target in targets:
+        with suppress(Exception):  # importing a layer may raise anything; who measures it will say what
+            found[target] = inspect.getsourcefile(inspect.unwrap(resolve(target)))
+    return {target: file for target, file in found.items() if file}

@@ -46,8 +46,8 @@ LEVELS = [
     {"looks", "exact"},
     {"judging", "sides", "losses", "gates", "history", "duels", "sources"},
     {"compare", "executors", "selfcheck", "formats", "trends", "exchange"},
-    {"run", "report", "pytest_plugin", "floors", "rounds", "duel"},
-    {"cli", "__main__"},
+    {"run", "report", "floors", "rounds", "duel"},
+    {"cli", "pytest_plugin", "__main__"},
 ]
 """From the ground up; a module may import from its own level (without a circle) and from those below."""
 

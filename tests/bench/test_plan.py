@@ -693,3 +693,10 @@ def test_a_layer_whose_package_is_missing_is_skipped_with_what_to_type(installed
 def test_a_case_without_a_meaning_is_so_whatever_is_installed() -> None:
     found = planned(SOFT, {"layer": "mixture_of_experts", "num_experts": 1})
     assert found.cases[1].skip == "mixture-of-experts sends every token to two experts: num_experts must be at least 2"
+
+
+def test_a_plan_of_which_nothing_can_be_measured_may_be_asked_for() -> None:
+    read = grid.parse({"sweep": [{**TOKENS, "top_k": 9}]}, source="g.toml")
+    with pytest.raises(InputError, match="grid g has no case that can be measured"):
+        make(read)
+    assert [p.skip for p in make(read, measurable=False).cases] == ["top_k=9 is more than num_experts=8"]

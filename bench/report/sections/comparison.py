@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench import compare, environment
+from bench import compare, duels, environment
 from bench.formats import words
 from bench.report import blocks, naming, view
 from bench.report.blocks import Column, Table
@@ -26,7 +26,13 @@ MOST_ROWS = 24
 
 
 def build(runs: Sequence[RunResults]) -> Section | None:
-    """Returns the comparison of exactly two runs, the first being the base; why not, where they do not compare."""
+    """Returns the comparison of exactly two runs, the first being the base, or what a single duel has found.
+
+    Runs that do not compare say why not.
+    """
+    if len(runs) == 1 and duels.is_duel(runs[0]):
+        fought = duels.of_results(runs[0])
+        return Section("comparison", f"{fought.candidate} against {fought.base}", show(fought, _labels(runs)))
     if len(runs) != 2:
         return None
     names = view.run_names(runs)
@@ -48,8 +54,12 @@ def build(runs: Sequence[RunResults]) -> Section | None:
         ]
         return Section("comparison", title, blocks.merge(parts))
     found = compare.compare(runs[0], runs[1])
-    labels = {entry.result.case.id: entry.plain for entry in reversed(view.of(runs).entries)}
-    return Section("comparison", title, show(found, labels))
+    return Section("comparison", title, show(found, _labels(runs)))
+
+
+def _labels(runs: Sequence[RunResults]) -> dict[str, str]:
+    """Returns the names of cases by their ids."""
+    return {entry.result.case.id: entry.plain for entry in reversed(view.of(runs).entries)}
 
 
 def show(found: Comparisons, labels: Mapping[str, str]) -> Markup:

@@ -162,8 +162,15 @@ def test_sessions_of_two_machines_are_no_run() -> None:
         ),
         ({**a_test(soft(), 1.0), "stats": None}, "'stats' is null, expected an object"),
         ({**a_test(soft(), 1.0), "extra_info": {"case": "0" * 16, "axes": dict(soft())}}, "its axes give"),
+        (
+            {
+                **a_test(soft(), 1.0),
+                "extra_info": {"case": soft().id, "axes": dict(soft()), "measured_in": "fresh processes"},
+            },
+            "of several processes",
+        ),
     ],
-    ids=["zero", "no stats", "another case"],
+    ids=["zero", "no stats", "another case", "several processes"],
 )
 def test_what_is_wrong_in_a_session_is_told(test: dict[str, Any], complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
