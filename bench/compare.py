@@ -19,6 +19,7 @@ from bench.errors import NotComparableError
 from bench.families import benjamini_hochberg, holm
 from bench.judging import judge_all
 from bench.pairing import match
+from bench.results import varying
 from bench.sides import RunSide
 from bench.verdicts import THRESHOLD, Comparison, Comparisons, Verdict, severity
 
@@ -147,8 +148,12 @@ def _differing(both: tuple[RunSide, RunSide], *, normalise: bool) -> str:
 def _rows(both: tuple[RunSide, RunSide], rules: Rules) -> tuple[list[Comparison], int]:
     """Returns the comparison of every case by itself, and how many compare times without a reference kernel."""
     left, right = ({one.case.id: one for one in found.cases} for found in both)
-    varying = dict.fromkeys([*both[0].varying(), *both[1].varying()])
-    names = [name for name in varying if rules.pair is None or name != rules.pair.axis]
+    all_cases = {id_: one.case for id_, one in (*left.items(), *right.items())}
+    names = [
+        name
+        for name in varying(case.axes for case in all_cases.values())
+        if rules.pair is None or name != rules.pair.axis
+    ]
     rows: list[Comparison] = []
     timed: dict[int, tuple[Side, Side]] = {}
     for b, c in match([one.case for one in both[0].cases], [one.case for one in both[1].cases], rules.pair):

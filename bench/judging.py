@@ -133,15 +133,14 @@ class _Compared:
         self.relative = all(one.relative is not None for one in self.sides)
 
     def samples(self, *, plain: bool = False) -> tuple[Sample, ...]:
-        """Returns the logs of both sides, or of the ratios of their rounds; `plain` are those of the times alone."""
+        """Returns the figures of both sides, or the ratios of their rounds; `plain` are the times alone."""
         figures = [one.relative if one.relative and self.relative and not plain else one.latency for one in self.sides]
         known = [one.errors for one in self.sides]
         if self.rounds:
-            logs = (math.log(figures[1][r] / figures[0][r]) for r in self.rounds)
-            errors = (math.hypot(*(own.get(r, 0.0) for own in known)) for r in self.rounds)
-            return (Sample(tuple(logs), tuple(errors)),)
+            ratios = tuple(figures[1][r] / figures[0][r] for r in self.rounds)
+            return (Sample(ratios, tuple(math.hypot(*(own.get(r, 0.0) for own in known)) for r in self.rounds)),)
         return tuple(
-            Sample(tuple(math.log(figure[r]) for r in repeats), tuple(own.get(r, 0.0) for r in repeats))
+            Sample(tuple([figure[r] for r in repeats]), tuple([own.get(r, 0.0) for r in repeats]))
             for figure, own, repeats in zip(figures, known, self.good, strict=True)
         )
 

@@ -27,7 +27,7 @@ from bench.stats import CONFIDENCE, Interval
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    Array = np.ndarray[Any, np.dtype[np.float64]]
+    Array = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 DRAWS = 999
 """Draws with the numbers as they are and as many with those of the other side: the ends are known to a thirtieth."""
@@ -38,20 +38,23 @@ SEEDS = (1, 2)
 TOGETHER = 512
 """Cases that are drawn at once: their draws take 8 MB."""
 
+SMALL = 2**18
+"""Multiplications of a product that OpenBLAS does itself; for larger ones it wakes threads, and waits for them."""
+
 TAIL = (1 - CONFIDENCE) / 2
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One log figure per process, and the standard error that each gave by itself (0 where it is not known)."""
+    """One positive figure per process, and the relative standard error of each by itself (0 where it is not known)."""
 
-    logs: tuple[float, ...]
+    figures: tuple[float, ...]
     errors: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean of logs, or a difference of two, with its 95 % interval from `low` to `high`.
+    """A mean of logs, or a difference of two means, with its 95 % interval from `low` to `high`.
 
     `error` is its standard error with so many `degrees` of freedom. All four are None without a second replicate.
     """
@@ -71,9 +74,9 @@ class Estimate:
 
 
 def estimates(cases: Sequence[tuple[Sample, ...]], *, drawn: bool = True) -> list[Estimate]:
-    """Returns the mean of every case that is one sample, and candidate - base of every one that is two of them.
+    """Returns the log mean of every case that is one sample, and candidate - base of every one that is two of them.
 
-    One sample are log ratios, of which each pair of processes gives one. Without `drawn` the intervals are those of
+    One sample are ratios, of which each pair of processes gives one. Without `drawn` the intervals are those of
     Student and Welch alone.
 
     Raises:
@@ -81,7 +84,7 @@ def estimates(cases: Sequence[tuple[Sample, ...]], *, drawn: bool = True) -> lis
     """
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for place, case in enumerate(cases):
-        by_shape.setdefault(tuple(len(sample.logs) for sample in case), []).append(place)
+        by_shape.setdefault(tuple(len(sample.figures) for sample in case), []).append(place)
     if any(0 in shape for shape in by_shape):
         raise ValueError("an interval needs at least one process on each side")
     found: dict[int, Estimate] = {}
@@ -96,7 +99,7 @@ def _alike(cases: Sequence[tuple[Sample, ...]], shape: tuple[int, ...], *, drawn
     """Yields the estimates of cases with as many processes each."""
     from scipy.special import stdtrit  # noqa: PLC0415  (scipy takes a while to import)
 
-    logs = [np.array([case[side].logs for case in cases]) for side in range(len(shape))]
+    logs = [np.log([case[side].figures for case in cases]) for side in range(len(shape))]
     means = [side.mean(axis=1) for side in logs]
     centres = means[-1] - means[0] if len(shape) == 2 else means[0]
     replicates = min(shape)
@@ -149,20 +152,27 @@ def _ends(weighed: Sequence[Array], shape: tuple[int, ...]) -> tuple[Array, Arra
     """Returns the percentiles of drawn deviations, a row of `weighed` per case; the first side of two is taken off."""
     signs = (-1.0, 1.0) if len(shape) == 2 else (1.0,)
     signed = np.concatenate([sign * side for sign, side in zip(signs, weighed, strict=True)], axis=1)
-    drawn = np.concatenate(
-        [
-            signed @ np.concatenate([_draws(count, seed) for count, seed in zip(shape, seeds, strict=False)])
-            for seeds in (SEEDS, SEEDS[::-1])
-        ],
-        axis=1,
-    )
+    signed = signed.astype(np.float32)  # seven digits of a deviation are plenty, in half the time
+    draws = _both_ways(shape)
+    drawn = np.empty((len(signed), draws.shape[1]), np.float32)
+    rows = max(1, SMALL // draws.size)
+    for start in range(0, len(signed), rows):
+        np.matmul(signed[start : start + rows], draws, out=drawn[start : start + rows])
     place = round(TAIL * drawn.shape[1]) - 1
     places = [place, drawn.shape[1] - 1 - place]
     drawn.partition(places, axis=1)
-    return drawn[:, places[0]], drawn[:, places[1]]
+    return drawn[:, places[0]].astype(float), drawn[:, places[1]].astype(float)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
+def _both_ways(shape: tuple[int, ...]) -> Array:
+    """Returns the draws of sides with so many processes, first with their own numbers and then with the other's."""
+    ways = (SEEDS, SEEDS[::-1])
+    return np.concatenate(
+        [np.concatenate([_draws(*of) for of in zip(shape, seeds, strict=False)]) for seeds in ways], axis=1
+    )
+
+
 def _draws(count: int, seed: int) -> Array:
     """Returns what each of so many processes counts in drawn means, and below it the noise that its places add up to.
 
@@ -175,4 +185,4 @@ def _draws(count: int, seed: int) -> Array:
     weights = np.zeros((2 * count, DRAWS))
     np.add.at(weights, (chosen.ravel(), columns), 1.0 / count)
     np.add.at(weights, (count + chosen.ravel(), columns), noise.ravel() / count)
-    return weights
+    return weights.astype(np.float32)

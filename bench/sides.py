@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import json
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -52,10 +52,6 @@ class RunSide:
     cases: tuple[CaseSide, ...]
     ceilings: tuple[Ceiling, ...] = ()
 
-    def varying(self) -> list[str]:
-        """Returns the axes with more than one value among the cases that have them, in the order of their table."""
-        return results.varying([one.case for one in self.cases])
-
     def attainable(self, case: Case) -> float | None:
         """Returns the least seconds that a case could take on the machine of the run, None where that is not known."""
         return roofline.attainable(case, roofline.known(case, self.run.environment, self.ceilings))
@@ -66,61 +62,71 @@ def of(found: RunResults, ceilings: Sequence[Ceiling] = ()) -> RunSide:
     return RunSide(found.run, tuple(map(_of_result, found.cases)), tuple(ceilings))
 
 
-def load(store: Store, run: Run) -> RunSide:
-    """Returns what a comparison asks of a stored run; of samples only their medians are read."""
+def load(store: Store, *runs: Run) -> list[RunSide]:
+    """Returns what a comparison asks of stored runs; of samples only their medians are read."""
+    known: dict[str, Case] = {}
+    return [_load(store, run, known) for run in runs]
+
+
+def _load(store: Store, run: Run, known: dict[str, Case]) -> RunSide:
+    """Returns what a comparison asks of a stored run, and adds its cases to those known by their ids."""
     processes: dict[str, list[_Process]] = {}
-    for case_id, repeat, status, detail, flags, seconds, *known in store.read(_processes(run.id)):
-        row = _Process(repeat, status, detail, flags, seconds, Medians(*known))
-        processes.setdefault(case_id, []).append(row)
+    for case_id, *row in store.read_plain(_processes(run.id)):
+        processes.setdefault(case_id, []).append(_Process._make(row))
     counted: dict[str, dict[str, float]] = {}
-    for case_id, metric, samples in store.read(_counted(run.id)):
-        counted.setdefault(case_id, {})[metric] = samples[0] if len(samples) == 1 else median(samples)
-    cases = [Case(axes) for (axes,) in store.read(_plan(run.id))]
+    for case_id, metric, samples in store.read_plain(_counted(run.id)):
+        counted.setdefault(case_id, {}).setdefault(metric, _median(samples))
+    cases = [
+        known.get(id_) or known.setdefault(id_, Case(json.loads(axes))) for id_, axes in store.read_plain(_plan(run.id))
+    ]
     of_cases = [processes.get(case.id, []) for case in cases]
-    intervals = _intervals([[p.medians.latency for p in of_case if p.medians.latency] for of_case in of_cases])
+    intervals = _intervals([[p.latency for p in of_case if p.latency] for of_case in of_cases])
     found = map(_of_processes, cases, of_cases, intervals, (counted.get(case.id, {}) for case in cases))
     return RunSide(run, tuple(found), store.ceilings(run.environment.fingerprint))
 
 
+def _median(samples: str) -> float:
+    """Returns the median of samples in JSON, most of which are one."""
+    return median(json.loads(samples)) if "," in samples else float(samples[1:-1])
+
+
 class _Process(NamedTuple):
-    """A row of what is asked of a process."""
+    """A row of what is asked of a process, JSON as text."""
 
     repeat: int
     status: str
     detail: str
-    flags: Sequence[Mapping[str, str]]
+    flags: str
     seconds: float
-    medians: Medians
+    latency: float | None
+    relative_latency: float | None
+    half_width: float | None
+    samples: int | None
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether something else used the machine."""
+        return self.flags != "[]" and any(flag["code"] in caveats.DISTURBED for flag in json.loads(self.flags))
 
 
 def _processes(run_id: str) -> sql.Select[Any]:
     """Returns the query for the processes of a run: the case, then what `_Process` has, in the order of repeats."""
     known = OUTCOMES.c
-    return (
-        sql.select(
-            known.case_id,
-            known.repeat,
-            known.status,
-            known.detail,
-            known.flags,
-            known.finished - known.started,
-            *(known[name] for name in Medians._fields),
-        )
-        .where(known.run_id == run_id)
-        .order_by(known.case_id, known.repeat)
-    )
+    wanted = (known.repeat, known.status, known.detail, sql.cast(known.flags, sql.Text), known.finished - known.started)
+    found = sql.select(known.case_id, *wanted, *(known[name] for name in Medians._fields))
+    return found.where(known.run_id == run_id).order_by(known.case_id, known.repeat)
 
 
 def _counted(run_id: str) -> sql.Select[Any]:
-    """Returns the query for the exact figures of a run: case, metric, samples."""
+    """Returns the query for the exact figures of a run: case, metric, samples as text; first processes come first."""
     known = OBSERVATIONS.c
-    wanted = known.run_id == run_id, known.metric.in_(exact.METRICS)
-    return sql.select(known.case_id, known.metric, known.samples).where(*wanted).order_by(known.case_id, known.repeat)
+    found = sql.select(known.case_id, known.metric, sql.cast(known.samples, sql.Text))
+    return found.where(known.run_id == run_id, known.metric.in_(exact.METRICS)).order_by(known.case_id, known.repeat)
 
 
 def _plan(run_id: str) -> sql.Select[Any]:
-    """Returns the query for the axes of a run's cases, in order."""
-    of_plan = sql.select(CASES.c.axes).join(PLANS, CASES.c.id == PLANS.c.case_id)
+    """Returns the query for the cases of a run, in order: id, axes as text."""
+    of_plan = sql.select(CASES.c.id, sql.cast(CASES.c.axes, sql.Text)).join(PLANS, CASES.c.id == PLANS.c.case_id)
     return of_plan.where(PLANS.c.run_id == run_id).order_by(PLANS.c.position)
 
 
@@ -128,15 +134,19 @@ def _of_processes(
     case: Case, processes: Sequence[_Process], interval: Interval | None, counted: Mapping[str, float]
 ) -> CaseSide:
     """Returns a case of which this is known; `interval` is that of its latency."""
-    status, detail = results.ended([(Status(p.status), p.detail) for p in processes])
+    bad = next((p for p in processes if p.status != Status.OK.value), processes[0] if processes else None)
+    status, detail = (None, "") if bad is None else (STATUSES[bad.status], bad.detail)
     if interval is None:
         return CaseSide(case, status, detail, exact=counted)
-    timed = [p for p in processes if p.medians.latency]
-    disturbed = {p.repeat for p in timed if any(flag["code"] in caveats.DISTURBED for flag in p.flags)}
-    times = of_medians({p.repeat: p.medians for p in timed}, disturbed)
-    figure = Figure("latency", "s", interval, times.latency, sum(p.medians.samples or 0 for p in timed))
+    timed = [p for p in processes if p.latency]
+    medians = {p.repeat: Medians(p.latency, p.relative_latency, p.half_width, p.samples) for p in timed}
+    times = of_medians(medians, {p.repeat for p in timed if p.disturbed})
+    figure = Figure("latency", "s", interval, times.latency, sum(p.samples or 0 for p in timed))
     taken = [p.seconds for p in timed if p.repeat != INSPECTION and p.seconds > 0]
     return CaseSide(case, status, detail, figure, times, counted, median(taken) if taken else None)
+
+
+STATUSES = {status.value: status for status in Status}
 
 
 def _of_result(found: CaseResult) -> CaseSide:
@@ -150,7 +160,7 @@ def _of_result(found: CaseResult) -> CaseSide:
 
 def _intervals(of_cases: Sequence[Sequence[float]]) -> Iterator[Interval | None]:
     """Yields the interval of each case's latency over its processes, None where there is none."""
-    timed = [(Sample(tuple(map(math.log, values))),) for values in of_cases if values]
+    timed = [(Sample(tuple(values)),) for values in of_cases if values]
     found = iter(resampling.estimates(timed, drawn=False))
     for values in of_cases:
         yield next(found).interval if values else None

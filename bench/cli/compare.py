@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import shlex
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,8 @@ from bench.cli.verdict_options import Delivery, deliver, verdict_options
 from bench.errors import Exit, InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bench.records import Run
     from bench.store import Store
 
@@ -68,10 +72,21 @@ def compare(
         raise InputError(f"{base} and {candidate} are the same run ({runs[0].name}): there is nothing to compare")
     for run in runs:
         _check_kind(run)
-    both = [sides.load(opened, run) for run in runs]
-    found = comparing.compare(*both, thresholds=wanted, pair=asked, normalise=normalise)
+    with _uncollected():
+        both = sides.load(opened, *runs)
+        found = comparing.compare(both[0], both[1], thresholds=wanted, pair=asked, normalise=normalise)
     found = replace(found, remarks=(*found.remarks, *floors.remarks(opened, found, runs[1])))
     return deliver(found, delivery, command=shlex.join(["softmoe-bench", *sys.argv[1:]]))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keeps the garbage collector from looking, again and again, through records that all stay to the end."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _has_baseline(store: Store, word: str) -> bool:
