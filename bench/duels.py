@@ -108,7 +108,6 @@ def _row(result: CaseResult, name: str, told: Mapping[str, Any], cases: int) -> 
         base=_figure("base_latency", pairs),
         candidate=_figure("latency", pairs),
         ratio=decided.ratio,
-        raw=decided.ratio,
         changes=exact.changes(known, ours, device=str(result.case["device"]), thresholds=told.get("thresholds", {})),
         replicates=len(pairs),
         detectable=decided.detectable,
@@ -144,7 +143,7 @@ def _method(told: Mapping[str, Any]) -> str:
     """Returns how ratios were found and what the verdicts mean."""
     after = ", ".join(map(str, told["looks"]))
     return (
-        "both sides alive at once and timed in turn, block by block; the ratio is the geometric mean over pairs of"
+        "Both sides alive at once and timed in turn, block by block; the ratio is the geometric mean over pairs of"
         " fresh processes of the median over rounds, with its 95 % interval over pairs. Slower and faster need an"
         f" estimate of {100 * told['threshold']:.3g} % or more and evidence against no change, same that the change"
         f" certainly is smaller; looked at after {after} pairs"

@@ -113,30 +113,31 @@ def _chart(found: Comparisons, labels: Mapping[str, str]) -> Markup | str:
 
 def _table(found: Comparisons, labels: Mapping[str, str]) -> Markup:
     """Returns a row per case."""
+    raw = any(row.raw is not None for row in found.rows)
     columns = [
         Column("case"),
         Column("base", number=True),
         Column("candidate", number=True),
         Column("ratio", number=True),
         Column("95 % interval", number=True),
-        Column("ratio without reference", number=True, hint="of the latencies as they are"),
+        *([Column("ratio without reference", number=True, hint="of the latencies as they are")] if raw else []),
         Column("detectable", number=True, hint="smallest change that this shows in four of five attempts"),
         Column("verdict"),
         Column("reason", long=True),
     ]
-    body = [_row(row, found, labels) for row in words.worst_first(found)]
+    body = [_row(row, found, labels, raw=raw) for row in words.worst_first(found)]
     return blocks.table(Table(columns, body, "Verdicts, worst first"))
 
 
-def _row(row: Comparison, found: Comparisons, labels: Mapping[str, str]) -> list[str | Markup]:
-    """Returns the cells of one comparison."""
+def _row(row: Comparison, found: Comparisons, labels: Mapping[str, str], *, raw: bool) -> list[str | Markup]:
+    """Returns the cells of one comparison, with `raw` the ratio of the times as they are."""
     return [
         labels[row.case_id],
         naming.value(row.base),
         naming.value(row.candidate),
         "–" if row.ratio is None else naming.ratio(row.ratio.estimate),
         "–" if row.ratio is None else naming.times(row.ratio),
-        "–" if row.raw is None else naming.ratio(row.raw.estimate),
+        *(["–" if row.raw is None else naming.ratio(row.raw.estimate)] if raw else []),
         words.detectable(row) or "–",
         blocks.badge(row.verdict.value, TONES.get(row.verdict, "soft")),
         words.why(row, found),

@@ -28,7 +28,8 @@ from bench.report.sections import (
 from bench.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from types import ModuleType, SimpleNamespace
+    from dataclasses import replace
+from types import ModuleType, SimpleNamespace
 
     from bench.results import RunResults
 
@@ -292,11 +293,19 @@ def test_two_runs_are_compared_worst_first(make: SimpleNamespace, monkeypatch: p
         "9 of 10 cases compared: 9 slower, 1 failed. Beware of &lt;this>. Ratio of medians, as it says itself."
     )
     table = rows_of(section, "Verdicts, worst first")
-    assert [row[7] for row in table[1:]] == ["slower"] * 9 + ["failed"]
-    first = ["Dense FFN, batch size 1", "1.00 ms", "2.00 ms", "2.00", "1.95 to 2.05", "–", "–", "slower", ""]
+    assert "ratio without reference" not in table[0]  # no case has one
+    assert [row[6] for row in table[1:]] == ["slower"] * 9 + ["failed"]
+    first = ["Dense FFN, batch size 1", "1.00 ms", "2.00 ms", "2.00", "1.95 to 2.05", "–", "slower", ""]
     assert table[-2] == first
     assert table[-1][-1] == "crashed: signal 11"
     assert charts(section) == {"comparison-chart": "Latency ratio, worst first"}
+
+
+def test_a_ratio_without_the_reference_kernel_has_a_column_where_there_is_one() -> None:
+    row = compared.case("soft", Verdict.SAME, 1.0)
+    shown = comparison.show(compared.compared([replace(row, raw=row.ratio)]), {})
+    table = rows_of(Section("comparison", "x", shown), "Verdicts, worst first")
+    assert (table[0][5], table[1][5]) == ("ratio without reference", "1.00")
 
 
 def test_exact_figures_and_layers_have_tables_of_their_own() -> None:
@@ -308,8 +317,8 @@ def test_exact_figures_and_layers_have_tables_of_their_own() -> None:
     layers = rows_of(section, "By layer")
     assert layers[1] == ["soft", "3", "1.03", "1.21", "soft/fused experts=32"]
     assert [row[0] for row in layers[1:]] == ["soft", "dense", "expert_choice", "peer"]
-    unclear = next(row for row in rows_of(section, "Verdicts, worst first") if row[7] == "unclear")
-    assert unclear[6:] == ["12 %", "unclear", "about 15 pairs would settle it (5 so far, 12 s each)"]
+    unclear = next(row for row in rows_of(section, "Verdicts, worst first") if row[6] == "unclear")
+    assert unclear[5:] == ["12 %", "unclear", "about 15 pairs would settle it (5 so far, 12 s each)"]
     alone = comparison.show(compared.compared([compared.case("soft", Verdict.SAME, 1.0)]), {})
     assert "By layer" not in alone
     assert "Figures without noise" not in alone
