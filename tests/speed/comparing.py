@@ -98,7 +98,9 @@ def write(where: Path, count: int) -> None:
     store, of = open_store(str(where), create=True), cases(count)
     here = Environment({"cpu": "Test CPU", "cores_usable": 2, "torch": "2.13.0"})
     for number, (name, factor) in enumerate((("base", 1.0), ("candidate", 1.5))):
-        run = Run(f"{number:012d}", name, "many", "", "", {"repeats": PROCESSES}, here, 100.0 + number, None, "complete")
+        run = Run(
+            f"{number:012d}", name, "many", "", "", {"repeats": PROCESSES}, here, 100.0 + number, None, "complete"
+        )
         store.keep_run(run, [Planned(case) for case in of], list(outcomes(of, number, factor)))
     store.close()
 
