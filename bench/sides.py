@@ -71,13 +71,14 @@ def load(store: Store, *runs: Run) -> list[RunSide]:
 def _load(store: Store, run: Run, known: dict[str, Case]) -> RunSide:
     """Returns what a comparison asks of a stored run, and adds its cases to those known by their ids."""
     processes: dict[str, list[_Process]] = {}
-    for case_id, *row in store.read_plain(_processes(run.id)):
+    for case_id, *row in store.read(_processes(run.id), plain=True):
         processes.setdefault(case_id, []).append(_Process._make(row))
     counted: dict[str, dict[str, float]] = {}
-    for case_id, metric, samples in store.read_plain(_counted(run.id)):
+    for case_id, metric, samples in store.read(_counted(run.id), plain=True):
         counted.setdefault(case_id, {}).setdefault(metric, _median(samples))
     cases = [
-        known.get(id_) or known.setdefault(id_, Case(json.loads(axes))) for id_, axes in store.read_plain(_plan(run.id))
+        known.get(id_) or known.setdefault(id_, Case(json.loads(axes)))
+        for id_, axes in store.read(_plan(run.id), plain=True)
     ]
     of_cases = [processes.get(case.id, []) for case in cases]
     intervals = _intervals([[p.latency for p in of_case if p.latency] for of_case in of_cases])

@@ -163,7 +163,7 @@ def test_a_side_has_as_many_processes_as_a_run_and_at_most_half_of_those_measure
     assert check(measured(CASE, [1.0] * 24)).chosen.processes == 5
     assert check(measured(CASE, [1.0] * 9)).chosen.processes == 4
     assert check(measured(CASE, [1.0] * 24)).statement == (
-        "a change below 6 % cannot be seen here with 5 processes (2.5 s)"
+        "a change below 5 % cannot be seen here with 5 processes (2.5 s)"
     )
 
 
@@ -205,7 +205,7 @@ def test_cases_that_say_nothing_say_why() -> None:
     assert [case.statement for case in found.cases] == [
         "timed by 5 processes, and two sides need at least 6",
         "crashed: signal 11",
-        "a change below 6 % cannot be seen here with 5 processes (2.5 s)",
+        "a change below 5 % cannot be seen here with 5 processes (2.5 s)",
         "not measured",
     ]
     assert len(found.looks()) == 1

@@ -123,9 +123,7 @@ def main() -> None:
             seconds, end = [], ""
             for _ in range(told.times):
                 began = time.perf_counter()
-                done = subprocess.run(  # noqa: S603
-                    [*command, "--format", form], capture_output=True, text=True, check=False
-                )
+                done = subprocess.run([*command, "--format", form], capture_output=True, text=True, check=False)
                 seconds.append(time.perf_counter() - began)
                 end = done.stderr.strip() or str(done.returncode)
             shown = " ".join(f"{value:.2f}" for value in seconds)
