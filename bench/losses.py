@@ -26,7 +26,8 @@ def verdict(base: CaseSide | None, candidate: CaseSide | None) -> tuple[Verdict,
     if change < 0 and (was is Status.OK or is_now is None):
         return Verdict.MISSING, f"candidate: {_end(candidate)}"
     if change > 0 and (is_now is Status.OK or was is None):
-        return Verdict.NEW, f"base: {_end(base)}" if is_now is Status.OK else f"candidate: {_end(candidate)}"
+        known = "" if was is None else f"base: {_end(base)}"
+        return Verdict.NEW, known if is_now is Status.OK else f"candidate: {_end(candidate)}"
     ends = _end(base), _end(candidate)
     return Verdict.NOT_COMPARABLE, f"both: {ends[0]}" if ends[0] == ends[
         1
