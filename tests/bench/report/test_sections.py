@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import compared
@@ -28,8 +29,7 @@ from bench.report.sections import (
 from bench.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from dataclasses import replace
-from types import ModuleType, SimpleNamespace
+    from types import ModuleType, SimpleNamespace
 
     from bench.results import RunResults
 
