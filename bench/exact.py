@@ -17,10 +17,12 @@ EXACT = {
     "flops_torch": "FLOP",
     "flops_fvcore": "FLOP",
 }
-"""Metrics that the same code gives again to the last digit, with their units; and CUDA's memory, which is counted."""
+"""Metrics that the same code gives again to the last digit, with their units."""
 
 COUNTED = {"peak_memory": "B", "activation_memory": "B"}
 """Metrics that an allocator counts on a GPU; on a CPU they are the high-water mark of a process, in pages."""
+
+METRICS = EXACT | COUNTED
 
 PAGES = 2 * 2**20
 """Bytes by which a CPU's high-water mark differs from process to process, of unchanged code."""
@@ -42,13 +44,13 @@ def changes(
     """
     allowed = thresholds or {}
     found = []
-    for metric, unit in (EXACT | COUNTED).items():
-        if metric not in base or metric not in candidate:
+    for metric, unit in METRICS.items():
+        a, b = base.get(metric), candidate.get(metric)
+        if a is None or b is None or a == b:
             continue
-        a, b = base[metric], candidate[metric]
-        slack = max(PAGES, SHARE * a) if metric in COUNTED and device == "cpu" else 0.0
-        if abs(b - a) > slack:
-            found.append(Change(metric, unit, a, b, worse=b > a * (1 + allowed.get(family(metric), 0.0))))
+        if metric in COUNTED and device == "cpu" and abs(b - a) <= max(PAGES, SHARE * max(a, b)):
+            continue
+        found.append(Change(metric, unit, a, b, worse=b > a * (1 + allowed.get(family(metric), 0.0))))
     return tuple(found)
 
 

@@ -57,7 +57,13 @@ class Decision:
 
 
 def schedule(most: int) -> tuple[int, ...]:
-    """Returns the looks of a duel of at most so many pairs."""
+    """Returns the looks of a duel of at most so many pairs.
+
+    Raises:
+        ValueError: a single pair, which proves nothing.
+    """
+    if most < 2:
+        raise ValueError(f"a duel needs two pairs to know how far they lie apart, got {most}")
     return (*(look for look in LOOKS if look < most), most)
 
 
@@ -84,18 +90,19 @@ def decide(
         return Decision(Verdict.UNCLEAR, ratio, p=1.0)
     whole = sum(looks)
     pooled = {look: pool(logs[:look], own[:look]) for look in reached}
-    p = min(_p(found) * whole / look for look, found in pooled.items())
     last = reached[-1]
     seen, share, margin = pooled[last], last / whole, math.log1p(threshold)
+    sign = math.copysign(1.0, seen.centre)
+    p = min(_p(found, sign) * whole / look for look, found in pooled.items())
     alarm = allowed(cases) * share
     verdict = Verdict.UNCLEAR
-    if abs(seen.centre) >= margin and _p(seen) <= alarm:
-        verdict = Verdict.SLOWER if seen.centre > 0 else Verdict.FASTER
+    if abs(seen.centre) >= margin and _p(seen, sign) <= alarm:
+        verdict = Verdict.SLOWER if sign > 0 else Verdict.FASTER
     elif abs(seen.centre) + t_quantile(seen.degrees, 1 - 2 * MISTAKEN_SAME * share) * seen.error <= margin:
         verdict = Verdict.SAME
     evidence, often = t_quantile(seen.degrees, 1 - 2 * alarm), t_quantile(seen.degrees, 2 * POWER - 1)
     detectable = math.expm1(max(margin + often * seen.error, (evidence + often) * seen.error))
-    needed = _needed(seen.centre, seen.spread, margin, alarm) if verdict is Verdict.UNCLEAR else None
+    needed = _needed(seen, margin, cases) if verdict is Verdict.UNCLEAR else None
     return Decision(verdict, ratio, min(1.0, p), detectable, needed)
 
 
@@ -115,22 +122,26 @@ def _interval(logs: Sequence[float], errors: Sequence[float]) -> Interval:
     return Interval(math.exp(found.centre), math.exp(found.centre - reach), math.exp(found.centre + reach), len(logs))
 
 
-def _p(found: Pooled) -> float:
-    """Returns how probable so much or more in the direction seen would be if nothing had changed (Student's t)."""
+def _p(found: Pooled, sign: float) -> float:
+    """Returns how probable so much or more in a direction would be if nothing had changed (Student's t)."""
     from scipy.special import stdtr  # noqa: PLC0415  (scipy.stats alone takes half a second to import)
 
+    along = sign * found.centre
     if found.error == 0:
-        return 0.0 if found.centre else 0.5
-    return float(stdtr(found.degrees, -abs(found.centre) / found.error))
+        return 0.5 if along == 0 else float(along < 0)
+    return float(stdtr(found.degrees, -along / found.error))
 
 
-def _needed(centre: float, spread: float, margin: float, alarm: float) -> int | None:
-    """Returns how many pairs would settle a case whose change and spread are as seen, None beyond all patience."""
-    for pairs in range(LOOKS[0], MOST_NEEDED + 1):
-        error = spread / math.sqrt(pairs)
-        if abs(centre) >= margin:
-            if abs(centre) >= t_quantile(pairs - 1, 1 - 2 * alarm) * error:
-                return pairs
-        elif abs(centre) + t_quantile(pairs - 1, 1 - 2 * MISTAKEN_SAME / 2) * error <= margin:
+def _needed(seen: Pooled, margin: float, cases: int) -> int | None:
+    """Returns how many pairs would settle a case whose change and spread are as seen, None beyond all patience.
+
+    They are those of a duel of so many pairs at most: its last look has the largest share of the errors.
+    """
+    size = abs(seen.centre)
+    for pairs in range(seen.degrees + 2, MOST_NEEDED + 1):
+        error, share = seen.spread / math.sqrt(pairs), pairs / sum(schedule(pairs))
+        chance = allowed(cases) if size >= margin else MISTAKEN_SAME
+        reach = t_quantile(pairs - 1, 1 - 2 * chance * share) * error
+        if reach <= (size if size >= margin else margin - size):
             return pairs
     return None

@@ -9,7 +9,7 @@ from bench.axes import AxisValue, label, parse_axis, show_value
 from bench.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from bench.records import Case
 
@@ -60,19 +60,45 @@ def match(base: Sequence[Case], candidate: Sequence[Case], pair: Pair | None) ->
     for value, found in ((pair.base, left), (pair.candidate, right)):
         if not found:
             raise InputError(f"--pair {pair.axis}: no case has {pair.axis} = {show_value(value)}")
-    return [(case, _twin(case, right, pair)) for case in left]
+    find = _Twins(right, pair)
+    matched: list[Matched] = [(case, find.twin(case)) for case in left]
+    met = {twin.id for _, twin in matched if twin is not None}
+    return [*matched, *((None, case) for case in right if case.id not in met)]
 
 
-def _twin(case: Case, others: Sequence[Case], pair: Pair) -> Case | None:
-    """Returns the case that agrees in every axis that both have, but the paired one."""
-    twins = [other for other in others if _agree(case, other, pair.axis)]
-    if len(twins) > 1:
-        name = label(case, list(case))
-        raise InputError(f"--pair {pair.axis}: {name} has {len(twins)} partners; narrow the runs down with --set")
-    return twins[0] if twins else None
+class _Twins:
+    """The cases of one side of a pair, found by what a case of the other side has in common with them.
 
+    Two cases are twins that agree in every axis that both have, but the paired one; backends belong to their layer.
+    """
 
-def _agree(a: Mapping[str, AxisValue], b: Mapping[str, AxisValue], but: str) -> bool:
-    """Returns whether two cases agree in every axis that both have, but one; backends belong to their layer."""
-    ignored = {but, "backend"} if but == "layer" else {but}
-    return all(a[name] == b[name] for name in a if name in b and name not in ignored)
+    def __init__(self, others: Sequence[Case], pair: Pair) -> None:
+        self._pair = pair
+        self._ignored = {pair.axis, "backend"} if pair.axis == "layer" else {pair.axis}
+        self._by_axes: dict[frozenset[str], list[Case]] = {}
+        for other in others:
+            self._by_axes.setdefault(frozenset(other), []).append(other)
+        self._tables: dict[tuple[frozenset[str], tuple[str, ...]], dict[tuple[AxisValue, ...], list[Case]]] = {}
+
+    def twin(self, case: Case) -> Case | None:
+        """Returns the twin of a case of the other side.
+
+        Raises:
+            InputError: it has several.
+        """
+        twins = [other for axes in self._by_axes for other in self._agreeing(case, axes)]
+        if len(twins) > 1:
+            name = label(case, list(case))
+            raise InputError(
+                f"--pair {self._pair.axis}: {name} has {len(twins)} partners; narrow the runs down with --set"
+            )
+        return twins[0] if twins else None
+
+    def _agreeing(self, case: Case, axes: frozenset[str]) -> list[Case]:
+        """Returns the twins of a case among those that have these axes."""
+        shared = tuple(name for name in case if name in axes and name not in self._ignored)
+        if (axes, shared) not in self._tables:
+            table = self._tables.setdefault((axes, shared), {})
+            for other in self._by_axes[axes]:
+                table.setdefault(tuple(other[name] for name in shared), []).append(other)
+        return self._tables[axes, shared].get(tuple(case[name] for name in shared), [])

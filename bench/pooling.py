@@ -31,7 +31,9 @@ class Pooled:
 
 
 def pool(figures: Sequence[float], errors: Sequence[float]) -> Pooled:
-    """Returns what at least two figures with their own standard errors (0: not known) amount to.
+    """Returns what at least two figures with their own standard errors amount to.
+
+    An error of 0 is not known: rounds that a coarse clock made equal are not certain. It counts as the largest known.
 
     Raises:
         ValueError: fewer than two figures, or not an error for each.
@@ -39,12 +41,13 @@ def pool(figures: Sequence[float], errors: Sequence[float]) -> Pooled:
     count = len(figures)
     if count < 2 or len(errors) != count:
         raise ValueError(f"pooling needs two figures or more and an error for each, got {count} and {len(errors)}")
+    known = any(errors)
+    errors = [error or max(errors) for error in errors]
     between = _between(figures, errors)
     weights = _weights(errors, between)
     total = math.fsum(weights)
     centre = math.fsum(w * x for w, x in zip(weights, figures, strict=True)) / total
     scatter = math.fsum(w * (x - centre) ** 2 for w, x in zip(weights, figures, strict=True)) / (count - 1)
-    known = any(errors)
     variance = (max(1.0, scatter) if known else scatter) / total
     return Pooled(centre, math.sqrt(variance), count - 1, math.sqrt(variance * count))
 
@@ -56,7 +59,7 @@ def _between(figures: Sequence[float], errors: Sequence[float]) -> float:
     if not any(errors) or high == 0:
         return high
     low = 0.0
-    if all(errors) and _scatter(figures, errors, 0.0) <= len(figures) - 1:
+    if _scatter(figures, errors, 0.0) <= len(figures) - 1:
         return 0.0
     high *= 2.0
     for _ in range(STEPS):

@@ -15,6 +15,7 @@ from bench.axes import AXES, AxisValue
 SCHEMA = {
     1: "November 2026: runs, plans, cases, outcomes, observations (samples as JSON), baselines",
     2: "November 2026: ceilings measured by `calibrate`, per machine; runs count upwards, so that no clock orders them",
+    3: "November 2026: medians of each process beside its samples, so that comparing does not read those",
 }
 """Every version of the stored form, with what it brought."""
 

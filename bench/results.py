@@ -21,21 +21,6 @@ if TYPE_CHECKING:
     from bench.store import Store
 
 
-COMPARED = (
-    "latency",
-    "reference_latency",
-    "parameters",
-    "parameter_memory",
-    "optimizer_memory",
-    "saved_memory",
-    "peak_memory",
-    "activation_memory",
-    "flops_torch",
-    "flops_fvcore",
-)
-"""Observed metrics that a comparison asks for."""
-
-
 @dataclass(frozen=True)
 class Figure:
     """One metric of one case: an estimate over processes with its interval, and each process' median by repeat.
@@ -106,22 +91,6 @@ def load(store: Store, run: Run) -> RunResults:
     return of_outcomes(run, store.plan(run.id), store.outcomes(run.id), measured)
 
 
-def load_for_comparison(store: Store, run: Run) -> RunResults:
-    """Returns the results of a stored run as far as a comparison asks for them: no caveats, few figures, and fast."""
-    measured = store.ceilings(run.environment.fingerprint)
-    outcomes = store.outcomes(run.id, COMPARED)
-    by_case: dict[str, list[Outcome]] = {}
-    for outcome in outcomes:
-        by_case.setdefault(outcome.case_id, []).append(outcome)
-    return RunResults(
-        run,
-        tuple(
-            _compared(planned.case, by_case.get(planned.case.id, []), run.environment, measured)
-            for planned in store.plan(run.id)
-        ),
-    )
-
-
 def of_outcomes(
     run: Run, plan: Sequence[Planned], outcomes: Sequence[Outcome], measured: Sequence[Ceiling] = ()
 ) -> RunResults:
@@ -166,6 +135,19 @@ def varying(cases: Iterable[Mapping[str, AxisValue]]) -> list[str]:
     return order_axes([name for name, found in values.items() if len(found) > 1])
 
 
+def ended(processes: Iterable[tuple[Status, str]]) -> tuple[Status | None, str]:
+    """Returns how a case ended, and why if it did not end well, by how its processes did."""
+    known = list(processes)
+    return next((one for one in known if one[0] is not Status.OK), (Status.OK if known else None, ""))
+
+
+def seconds(found: CaseResult) -> float | None:
+    """Returns how long a process that times a case takes, None where it is not known."""
+    taken = [o.finished - o.started for o in found.outcomes if o.repeat != INSPECTION and o.samples("latency")]
+    known = [each for each in taken if each > 0]
+    return median(known) if known else None
+
+
 def order_axes(names: Sequence[str]) -> list[str]:
     """Returns axes in the order of their table, unknown ones last."""
     rank = {name: i for i, name in enumerate(AXES)}
@@ -205,41 +187,8 @@ def _case(case: Case, outcomes: Sequence[Outcome], machine: Environment, measure
     for outcome in outcomes:
         counted = (count_of(outcome, counter) for counter in COUNTERS)
         flags += caveats.of_counts(None if expected is None else expected.value, *counted)
-    status, detail = _ended(outcomes)
+    status, detail = ended([(o.status, o.detail) for o in outcomes])
     return CaseResult(case, status, detail, _merge(flags), figures, tuple(outcomes), ceilings)
-
-
-def _compared(case: Case, outcomes: Sequence[Outcome], machine: Environment, measured: Sequence[Ceiling]) -> CaseResult:
-    """Returns the result of one case with the figures that a comparison asks for."""
-    medians: dict[str, dict[int, float]] = {}
-    unit_of: dict[str, str] = {}
-    count: dict[str, int] = {}
-    relative = metrics.TABLE["relative_latency"]
-    for outcome in outcomes:
-        observed = {o.metric: o.samples for o in outcome.observations}
-        units = {o.metric: o.unit for o in outcome.observations}
-        if relative.derive is not None and outcome.status is Status.OK and observed.keys() >= set(relative.needs):
-            observed[relative.name] = relative.derive(case, observed)
-            units[relative.name] = relative.unit
-        for metric, values in observed.items():
-            if values and metric != "reference_latency":
-                medians.setdefault(metric, {})[outcome.repeat] = median(values)
-                unit_of[metric] = units[metric]
-                count[metric] = count.get(metric, 0) + len(values)
-    figures = {
-        metric: Figure(metric, unit_of[metric], _interval(list(values.values())), values, count[metric])
-        for metric, values in medians.items()
-    }
-    status, detail = _ended(outcomes)
-    return CaseResult(
-        case, status, detail, (), figures, tuple(outcomes), roofline.known(case, machine, measured) if measured else {}
-    )
-
-
-def _ended(outcomes: Sequence[Outcome]) -> tuple[Status | None, str]:
-    """Returns how a case ended, and why if it did not end well."""
-    bad = next((o for o in outcomes if o.status is not Status.OK), None)
-    return (bad.status, bad.detail) if bad else (Status.OK if outcomes else None, "")
 
 
 def _marked(outcomes: Sequence[Outcome], seconds: float) -> list[Flag]:

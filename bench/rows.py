@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sql
 
+from bench import medians
 from bench.records import Ceiling, Environment, Flag, Outcome, Run, Status
 from bench.schema import CASES, CEILINGS, OBSERVATIONS, OUTCOMES, PLANS, RUNS
 
@@ -144,6 +145,7 @@ def insert_outcomes(connection: sql.Connection, run_id: str, outcomes: Sequence[
             "facts": dict(outcome.facts),
             "started": outcome.started,
             "finished": outcome.finished,
+            **medians.of_outcome(outcome)._asdict(),
         }
         for outcome in outcomes
     ]

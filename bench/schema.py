@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sql
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from bench import medians
 from bench.errors import StoreError
-from bench.records import SCHEMA, SCHEMA_VERSION
+from bench.records import SCHEMA, SCHEMA_VERSION, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +66,10 @@ OUTCOMES = sql.Table(
     sql.Column("facts", sql.JSON, nullable=False),
     sql.Column("started", sql.Double, nullable=False),
     sql.Column("finished", sql.Double, nullable=False),
+    sql.Column("latency", sql.Double),
+    sql.Column("relative_latency", sql.Double),
+    sql.Column("half_width", sql.Double),
+    sql.Column("samples", sql.Integer),
 )
 OBSERVATIONS = sql.Table(
     "observations",
@@ -231,7 +236,36 @@ def _to_form_2(connection: sql.Connection) -> None:
         connection.execute(RUNS.update().where(RUNS.c.id == id_).values(position=position))
 
 
-STEPS = {2: _to_form_2}
+def _to_form_3(connection: sql.Connection) -> None:
+    """Keeps the medians of each process beside its samples."""
+    there = {column["name"] for column in sql.inspect(connection).get_columns("outcomes")}
+    for name in medians.Medians._fields:
+        if name not in there:
+            form = OUTCOMES.c[name].type.compile(connection.dialect)
+            connection.execute(sql.text(f"ALTER TABLE outcomes ADD COLUMN {name} {form}"))
+    for id_ in connection.execute(sql.select(RUNS.c.id)).scalars().all():
+        _keep_medians(connection, id_)
+
+
+def _keep_medians(connection: sql.Connection, run_id: str) -> None:
+    """Writes the medians of the processes of a run."""
+    wanted = OBSERVATIONS.c.run_id == run_id, OBSERVATIONS.c.metric.in_(medians.METRICS)
+    seen = sql.select(OBSERVATIONS.c.case_id, OBSERVATIONS.c.repeat, OBSERVATIONS.c.metric, OBSERVATIONS.c.samples)
+    observed: dict[tuple[str, int], dict[str, list[float]]] = {}
+    for case_id, repeat, metric, samples in connection.execute(seen.where(*wanted)):
+        observed.setdefault((case_id, repeat), {})[metric] = samples
+    ended = sql.select(OUTCOMES.c.case_id, OUTCOMES.c.repeat, OUTCOMES.c.status, OUTCOMES.c.facts)
+    found = [
+        {"of": case_id, "at": repeat, **medians.of_process(Status(status), observed[case_id, repeat], facts)._asdict()}
+        for case_id, repeat, status, facts in connection.execute(ended.where(OUTCOMES.c.run_id == run_id))
+        if (case_id, repeat) in observed
+    ]
+    if found:
+        here = OUTCOMES.c.run_id == run_id, OUTCOMES.c.case_id == sql.bindparam("of")
+        connection.execute(OUTCOMES.update().where(*here, OUTCOMES.c.repeat == sql.bindparam("at")), found)
+
+
+STEPS = {2: _to_form_2, 3: _to_form_3}
 """What brings a store of the form before to each form."""
 
 

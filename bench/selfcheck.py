@@ -3,7 +3,7 @@
 Nothing changed between the processes of one run, so whatever the rule of `bench.judging` calls slower or faster among
 them is a false alarm. Two sides are neighbouring windows of processes in the order of time, because a stored baseline
 and its candidate are measured one after the other, with the drift of the machine between them. The smallest change is
-found on the same data: one side's times are multiplied by a factor until the rule sees it. A. Georges, D. Buytaert and
+found on the same data: the factor on one side's times from which on the rule sees it. A. Georges, D. Buytaert and
 L. Eeckhout, "Statistically rigorous Java performance evaluation", OOPSLA 2007, on why noise must be known beforehand.
 """
 
@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from statistics import median
 from typing import TYPE_CHECKING
 
 from bench import caveats, units
 from bench.axes import case_name
-from bench.judging import Side, judge, side
+from bench.judging import Side, judge_all, side
 from bench.records import INSPECTION, Settings, Status, reason
+from bench.results import seconds as seconds_of
 from bench.stats import Interval, share_interval
 from bench.verdicts import THRESHOLD, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from bench.judging import Judgement
     from bench.results import CaseResult, RunResults
 
 PREFIX = "selfcheck-"
@@ -40,9 +41,6 @@ POWER = 0.8
 
 LARGEST = 2.0
 """Largest factor tried: where even that is not seen, nothing is said of larger ones."""
-
-RESOLUTION = 0.001
-"""How closely the smallest factor is found."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,7 @@ def say_alarms(looks: Sequence[Look]) -> str:
 
 def most_processes(found: RunResults) -> int:
     """Returns how many processes timed the case that was timed most."""
-    return max((len(_timed(result)) for result in found.cases), default=0)
+    return max((len(in_time(result)) for result in found.cases), default=0)
 
 
 def analyse(found: RunResults, *, threshold: float = THRESHOLD, seconds: float | None = None) -> SelfCheck:
@@ -156,6 +154,12 @@ def analyse(found: RunResults, *, threshold: float = THRESHOLD, seconds: float |
         seconds,
         tuple(_check(case_name(result.case, names), result, threshold, seconds) for result in found.cases),
     )
+
+
+def in_time(result: CaseResult) -> list[int]:
+    """Returns the repeats that timed a case, in the order of time."""
+    timed = [o for o in result.outcomes if o.repeat != INSPECTION and max(o.samples("latency"), default=0.0) > 0]
+    return [o.repeat for o in sorted(timed, key=lambda o: (o.started, o.repeat))]
 
 
 def look(of: Side, order: Sequence[int], processes: int, threshold: float, seconds: float | None = None) -> Look:
@@ -177,7 +181,8 @@ def verdicts(of: Side, order: Sequence[int], processes: int, threshold: float) -
     """Returns the verdict on every two neighbouring windows, no process being in more than one of these pairs."""
     windows = [order[start : start + processes] for start in range(0, len(order) - processes + 1, processes)]
     pairs = zip(windows[::2], windows[1::2], strict=False)
-    return [judge(_part(of, base), _part(of, candidate), threshold).verdict for base, candidate in pairs]
+    found = judge_all([(_part(of, base), _part(of, candidate)) for base, candidate in pairs], threshold)
+    return [judgement.verdict for judgement in found]
 
 
 def smallest_factor(of: Side, order: Sequence[int], processes: int, threshold: float) -> float | None:
@@ -186,25 +191,27 @@ def smallest_factor(of: Side, order: Sequence[int], processes: int, threshold: f
     Every two neighbouring windows are tried, each in both roles: more pairs than there are independent trials, which a
     rate must not be counted on but which steady a quantile. Without a change at most half of the pairs can be slower.
     """
-    pairs = list(_neighbours(of, order, processes))
-
-    def seen(factor: float) -> bool:
-        slower = [judge(a, _slowed(b, factor), threshold).verdict is Verdict.SLOWER for a, b in pairs]
-        return sum(slower) >= POWER * len(slower)
-
-    if not pairs or not seen(LARGEST):
+    found = judge_all(list(_neighbours(of, order, processes)), threshold)
+    factors = sorted(_seen_from(judgement, threshold) for judgement in found)
+    if not factors or (least := factors[math.ceil(POWER * len(factors)) - 1]) > LARGEST:
         return None
-    low, high = 1.0, LARGEST
-    while high - low > RESOLUTION:
-        middle = (low + high) / 2
-        low, high = (low, middle) if seen(middle) else (middle, high)
-    return high
+    return max(1.0, least)
+
+
+def _seen_from(found: Judgement, threshold: float) -> float:
+    """Returns the factor on the candidate's times from which on it is called slower: an interval moves with its ratio.
+
+    It is infinite where nothing can be claimed.
+    """
+    if found.p is None or not found.ratio.low or not found.raw.low:
+        return math.inf
+    return max((1 + threshold) / found.ratio.low, 1 / found.raw.low)
 
 
 def _check(name: str, result: CaseResult, threshold: float, seconds: float | None) -> CaseCheck:
     """Returns what one case says."""
-    timed = _timed(result)
-    each = _seconds(result)
+    of, timed = side(result), in_time(result)
+    each = seconds_of(result)
     if result.status is not Status.OK:
         why = "not measured" if result.status is None else f"{result.status}: {reason(result.status, result.detail)}"
         return CaseCheck(name, result.case.id, len(timed), each, remark=why)
@@ -214,7 +221,6 @@ def _check(name: str, result: CaseResult, threshold: float, seconds: float | Non
         return CaseCheck(name, result.case.id, len(timed), each, remark=why)
     allowed = Settings().repeats if seconds is None or each is None else int(seconds / each)
     size = min(allowed, reach)
-    of = side(result)
     looks = {n: look(of, timed, n, threshold, each) for n in sorted({*SIDES, size}) if LEAST <= n <= reach}
     return CaseCheck(
         name,
@@ -244,19 +250,6 @@ def _limit(seconds: float | None, each: float | None, reach: int) -> str:
     return ""
 
 
-def _timed(result: CaseResult) -> list[int]:
-    """Returns the repeats that timed a case, in the order of time."""
-    timed = [o for o in result.outcomes if o.repeat != INSPECTION and o.samples("latency")]
-    return [o.repeat for o in sorted(timed, key=lambda o: (o.started, o.repeat))]
-
-
-def _seconds(result: CaseResult) -> float | None:
-    """Returns how long a process that times the case takes, None where it is not known."""
-    taken = [o.finished - o.started for o in result.outcomes if o.repeat != INSPECTION and o.samples("latency")]
-    known = [seconds for seconds in taken if seconds > 0]
-    return median(known) if known else None
-
-
 def _neighbours(of: Side, order: Sequence[int], processes: int) -> Iterator[tuple[Side, Side]]:
     """Yields every two windows of which one begins where the other ends, in both roles."""
     parts = [_part(of, order[start : start + processes]) for start in range(len(order) - processes + 1)]
@@ -273,14 +266,4 @@ def _part(of: Side, repeats: Sequence[int]) -> Side:
         latency={repeat: of.latency[repeat] for repeat in repeats},
         relative=None if relative is None else {repeat: relative[repeat] for repeat in repeats},
         disturbed=of.disturbed.intersection(repeats),
-    )
-
-
-def _slowed(of: Side, factor: float) -> Side:
-    """Returns a side whose layer takes so many times as long while the reference kernel does not."""
-    relative = of.relative
-    return replace(
-        of,
-        latency={repeat: factor * seconds for repeat, seconds in of.latency.items()},
-        relative=None if relative is None else {repeat: factor * value for repeat, value in relative.items()},
     )

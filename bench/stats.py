@@ -50,6 +50,11 @@ def t_quantile(degrees: float, confidence: float = CONFIDENCE) -> float:
     return float(stdtrit(degrees, 0.5 + confidence / 2))
 
 
+def over(samples: Sequence[float], references: Sequence[float]) -> tuple[float, ...]:
+    """Returns each sample over the one taken right after it, as far as both go."""
+    return tuple(sample / reference for sample, reference in zip(samples, references, strict=False) if reference > 0)
+
+
 def geometric_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """Returns the geometric mean of one positive figure per process, with Student's t interval on the logarithm.
 

@@ -147,11 +147,9 @@ class Store:
         with self._transaction() as connection:
             return [Planned(Case(axes), skip) for axes, skip in connection.execute(query)]
 
-    def outcomes(self, run_id: str, metrics: Sequence[str] | None = None) -> list[Outcome]:
-        """Returns every outcome of a run with its observations (of these metrics), in the order of case and repeat."""
+    def outcomes(self, run_id: str) -> list[Outcome]:
+        """Returns every outcome of a run with its observations, in the order of case and repeat."""
         wanted = sql.select(OBSERVATIONS).where(OBSERVATIONS.c.run_id == run_id).order_by(OBSERVATIONS.c.metric)
-        if metrics is not None:
-            wanted = wanted.where(OBSERVATIONS.c.metric.in_(metrics))
         with self._transaction() as connection:
             seen = connection.execute(wanted).mappings()
             observed: dict[tuple[str, int], list[Observation]] = {}
@@ -166,10 +164,11 @@ class Store:
             ).mappings()
             return [rows.outcome(row, observed.get((row["case_id"], row["repeat"]), ())) for row in found]
 
-    def read(self, query: sql.Select[Any]) -> list[tuple[Any, ...]]:
-        """Returns the rows of a query that another module made."""
+    def read(self, query: sql.Select[Any], *, plain: bool = False) -> list[tuple[Any, ...]]:
+        """Returns the rows of a query that another module made; `plain` ones, of numbers and texts, much faster."""
         with self._transaction() as connection:
-            return [tuple(row) for row in connection.execute(query)]
+            found: Any = connection.execute(query)
+            return list(found.cursor.fetchall()) if plain else [tuple(row) for row in found]
 
     def free_name(self, stem: str) -> str:
         """Returns the stem with the first number that no run has yet: quick-1, quick-2, ..."""

@@ -34,6 +34,9 @@ class Verdict(StrEnum):
     NEW = "new"
 
 
+RANKS = {verdict: rank for rank, verdict in enumerate(Verdict)}
+
+
 @dataclass(frozen=True)
 class Change:
     """A figure without noise that differs between the sides; `worse` when it grew by more than is allowed."""
@@ -56,8 +59,8 @@ class Comparison:
 
     `detectable` is the smallest relative change that this much measuring would show in four of five attempts; `needed`
     is how many replicates a side would settle an unclear case at the spread seen, `seconds` what one replicate takes;
-    each None where it is not known. `replicates` are those of the side that has fewer. `p` is the one-sided probability
-    of the evidence for the verdict's direction where nothing changed.
+    each None where it is not known. `replicates` are those of the side that has fewer. `p` is the probability of such
+    evidence of a change where none matters, by chance. The verdict is one on time: what else grew is in `changes`.
     """
 
     name: str
@@ -152,5 +155,5 @@ class Comparisons:
 def severity(row: Comparison) -> tuple[int, int, float]:
     """Returns the place of a row in a table, worst first; what grew comes right after what is slower."""
     grew = -len(row.worse_in)
-    rank = list(Verdict).index(row.verdict)
+    rank = RANKS[row.verdict]
     return (min(rank, 1) if grew else rank), grew, -(row.ratio.estimate if row.ratio else 0.0)

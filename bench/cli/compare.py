@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import shlex
 import sys
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +17,8 @@ from bench.cli.verdict_options import Delivery, deliver, verdict_options
 from bench.errors import Exit, InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bench.records import Run
     from bench.store import Store
 
@@ -52,7 +57,7 @@ def compare(
     runs cannot be compared; --fail-on says otherwise.
     """
     from bench import compare as comparing  # noqa: PLC0415
-    from bench import floors, pairing, results  # noqa: PLC0415
+    from bench import floors, pairing, sides  # noqa: PLC0415
     from bench.store import open_store  # noqa: PLC0415
 
     if candidate is None and pair is None:
@@ -67,11 +72,21 @@ def compare(
         raise InputError(f"{base} and {candidate} are the same run ({runs[0].name}): there is nothing to compare")
     for run in runs:
         _check_kind(run)
-    sides = [results.load_for_comparison(opened, run) for run in runs]
-    found = comparing.compare(*sides, thresholds=wanted, pair=asked, normalise=normalise)
-    for remark in floors.remarks(opened, found, runs[1]):
-        click.echo(f"note: {remark}", err=True)
+    with _uncollected():
+        both = sides.load(opened, *runs)
+        found = comparing.compare(both[0], both[1], thresholds=wanted, pair=asked, normalise=normalise)
+    found = replace(found, remarks=(*found.remarks, *floors.remarks(opened, found, runs[1])))
     return deliver(found, delivery, command=shlex.join(["softmoe-bench", *sys.argv[1:]]))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keeps the garbage collector from looking, again and again, through records that all stay to the end."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _has_baseline(store: Store, word: str) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import caveats, results
 from bench.exchange.record import rounded
+from bench.medians import HALF_WIDTH, TAKEN
 from bench.records import INSPECTION, Status, reason
 from bench.stats import precision
 
@@ -35,9 +36,6 @@ EXACT = ("parameters", "flops_torch", "flops_fvcore")
 """Observed figures without noise, beside all that end in `_memory`; FLOPs by the formula follow from the axes."""
 
 UNITS = {"parameters": "count", "flops_torch": "FLOP", "flops_fvcore": "FLOP"}
-HALF_WIDTH = "relative_half_width"
-"""The fact of a process that says how far the median of its latency over the reference may be off, relative."""
-
 SPREAD = ("run", "settings", "machine")
 """Parts whose fields stand each in a line of its own."""
 
@@ -123,7 +121,7 @@ def _case(result: CaseResult, shared: Mapping[str, AxisValue]) -> dict[str, Any]
             "repeat": [outcome.repeat for outcome in timed],
             "latency": [rounded(median(outcome.samples("latency"))) for outcome in timed],
             "relative_latency": [None if not ratios else rounded(median(ratios)) for ratios in relative],
-            "samples": [outcome.facts.get("samples_taken", len(outcome.samples("latency"))) for outcome in timed],
+            "samples": [outcome.facts.get(TAKEN, len(outcome.samples("latency"))) for outcome in timed],
             "half_width": [_half_width(outcome, ratios) for outcome, ratios in zip(timed, relative, strict=True)],
             "seconds": round(median(seconds), 3),
         }

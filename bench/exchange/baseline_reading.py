@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench import caveats
-from bench.exchange.baseline import FORM, FORMS, HALF_WIDTH, UNITS, counted
+from bench.exchange.baseline import FORM, FORMS, UNITS, counted
 from bench.exchange.reading import Fields, show
 from bench.exchange.record import Recorded, checked, in_order
+from bench.medians import HALF_WIDTH, TAKEN
 from bench.records import INSPECTION, Environment, Flag, Observation, Outcome, Planned, Run, Status
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _timed(block: Fields, case: Case, started: float) -> list[Outcome]:
         seen = [Observation("latency", "s", (seconds,))]
         if factor is not None:
             seen.append(Observation("reference_latency", "s", (seconds / factor,)))
-        facts = {"samples_taken": count, HALF_WIDTH: width}
+        facts = {TAKEN: count, HALF_WIDTH: width}
         found.append(
             Outcome(
                 case.id, repeat, Status.OK, observations=tuple(seen), facts=facts, started=started, finished=finished

@@ -21,8 +21,19 @@ SCHEMA = 1
 
 
 def render(found: Comparisons, context: Context) -> str:
-    """Returns the comparison as JSON; it is never silent, because a program waits for it."""
-    return json.dumps(_finite(of_comparison(found, context)), indent=2, allow_nan=False) + "\n"
+    """Returns the comparison as JSON, a line for each case; it is never silent, because a program waits for it."""
+    content = of_comparison(found, context)
+    cases = ",\n".join(f"    {_dumps(case)}" for case in content.pop("cases"))
+    head = _dumps(content, indent=2).removesuffix("\n}")
+    return f'{head},\n  "cases": [\n{cases}\n  ]\n}}\n' if cases else f'{head},\n  "cases": []\n}}\n'
+
+
+def _dumps(content: dict[str, Any], indent: int | None = None) -> str:
+    """Returns plain data as JSON; numbers that JSON does not have are unknown."""
+    try:
+        return json.dumps(content, indent=indent, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(content), indent=indent, allow_nan=False)
 
 
 def of_comparison(found: Comparisons, context: Context) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.metrics.metric import Metric
+from bench.stats import over
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +21,7 @@ def _throughput(axes: Mapping[str, AxisValue], observed: Mapping[str, tuple[floa
 
 def _relative(_axes: Mapping[str, AxisValue], observed: Mapping[str, tuple[float, ...]]) -> tuple[float, ...]:
     """Returns each sample over the reference sample taken right after it."""
-    pairs = zip(observed.get("latency", ()), observed.get("reference_latency", ()), strict=False)
-    return tuple(seconds / reference for seconds, reference in pairs if reference > 0)
+    return over(observed.get("latency", ()), observed.get("reference_latency", ()))
 
 
 FAMILY = (

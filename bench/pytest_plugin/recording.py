@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench import compare, executors, layers, plan, results
+from bench import compare, executors, layers, plan, results, sides
 from bench.errors import BenchError, InputError, NotComparableError
 from bench.grid import Grid
 from bench.pytest_plugin.options import BASELINE
@@ -140,8 +140,7 @@ class Recording:
             NotComparableError: the runs were made on machines or with libraries that differ.
         """
         if self._compared is None and self.base and self.run and self._store:
-            sides = [results.load_for_comparison(self._store, run) for run in (self.base, self.run)]
-            self._compared = compare.compare(*sides)
+            self._compared = compare.compare(*sides.load(self._store, self.base, self.run))
         return self._compared
 
     def verdict(self, case: Case) -> dict[str, object]:

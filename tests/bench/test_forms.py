@@ -6,19 +6,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
 import sqlalchemy as sql
-from recorded import CEILINGS, open_and_count, run, soft
+from recorded import CEILINGS, open_and_count, run, soft, timed
 
 from bench import schema
 from bench.errors import StoreError
-from bench.records import SCHEMA, SCHEMA_VERSION, Planned, Status
+from bench.records import SCHEMA, SCHEMA_VERSION, Observation, Planned, Status
 from bench.results import load
 from bench.schema import check
+from bench.stats import precision
 from bench.store import open_store
 
 STORES = Path(__file__).parents[1] / "data" / "stores"
@@ -136,7 +139,7 @@ def test_a_process_killed_while_it_migrates_leaves_a_store_that_the_next_one_mig
     store = open_store(str(path))
     assert [found.name for found in store.runs()] == ["quick-1"]
     store.close()
-    assert form(path) == "2"
+    assert form(path) == str(SCHEMA_VERSION)
 
 
 def test_steps_done_before_are_done_again_without_harm(tmp_path: Path) -> None:
@@ -144,10 +147,50 @@ def test_steps_done_before_are_done_again_without_harm(tmp_path: Path) -> None:
     path = copy_of(1, tmp_path)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("ALTER TABLE runs ADD COLUMN position INTEGER DEFAULT 0 NOT NULL")
+        connection.execute("ALTER TABLE outcomes ADD COLUMN latency DOUBLE")
     store = open_store(str(path))
     assert store.find("latest").name == "quick-1"
     store.close()
-    assert (form(path), ask(path, "SELECT position FROM runs")) == ("2", [(1,)])
+    assert (form(path), ask(path, "SELECT position FROM runs")) == (str(SCHEMA_VERSION), [(1,)])
+    assert ask(path, "SELECT latency, samples FROM outcomes WHERE repeat = 3") == [(4.0, 5)]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_migrated_store_has_the_medians_that_a_new_one_writes(number: int, tmp_path: Path) -> None:
+    """Samples, facts and statuses as measured ones have them, written by this version and then taken back."""
+    path = copy_of(number, tmp_path)
+    processes = [
+        timed(soft(), 1, 1.0),
+        replace(timed(soft(), 2, 2.0), observations=(Observation("latency", "s", (3.0, 1.0, 2.0)),)),
+        replace(timed(soft(), 3, 3.0, count=40), facts={"relative_half_width": 0.03, "samples_taken": 400}),
+        replace(timed(soft(), 4, 4.0), status=Status.ERROR, detail="late"),
+        replace(
+            timed(soft(), 5, 5.0),
+            observations=(
+                Observation("latency", "s", tuple(5.0 + i % 7 for i in range(30))),
+                Observation("reference_latency", "s", tuple(1e-3 * (1 + i % 3) for i in range(30))),
+            ),
+        ),
+    ]
+    store = open_store(str(path))
+    store.start_run(run("many", id="dddddddddddd"), [Planned(soft())])
+    for outcome in processes:
+        store.add_outcome("dddddddddddd", outcome)
+    store.close()
+    kept = "SELECT latency, relative_latency, half_width, samples FROM outcomes ORDER BY run_id, case_id, repeat"
+    written = ask(path, kept)
+    assert written[-5:-1] == [
+        (1.0, 1000.0, None, 5), (2.0, None, None, 3), (3.0, 3000.0, 0.03, 400), (4.0, None, None, 5)
+    ]  # fmt: skip
+    ratios = [(5.0 + i % 7) / (1e-3 * (1 + i % 3)) for i in range(30)]
+    assert written[-1] == (8.0, pytest.approx(median(ratios)), pytest.approx(precision(ratios)), 30)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE meta SET value = '2' WHERE key = 'schema'")
+        connection.execute("UPDATE outcomes SET latency = NULL, relative_latency = 7, half_width = NULL, samples = 0")
+    open_store(str(path)).close()
+    migrated = ask(path, kept)
+    timed_ones = [row for row in written if row[0] is not None]
+    assert [row for row in migrated if row[0] is not None] == timed_ones
 
 
 def test_many_processes_open_an_old_store_at_once(tmp_path: Path) -> None:
@@ -159,7 +202,7 @@ def test_many_processes_open_an_old_store_at_once(tmp_path: Path) -> None:
     for opener in openers:
         opener.join()
     assert [opener.exitcode for opener in openers] == [0] * 4
-    assert (form(path), ask(path, "SELECT position FROM runs")) == ("2", [(1,)])
+    assert (form(path), ask(path, "SELECT position FROM runs")) == (str(SCHEMA_VERSION), [(1,)])
 
 
 def test_an_old_store_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
@@ -178,7 +221,7 @@ def test_an_old_store_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> 
         "    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert f"store {path} has form 1 and must once be brought to form 2, but it cannot be written: " in done.stdout
+    assert f"store {path} has form 1 and must once be brought to form 3, but it cannot be written: " in done.stdout
     assert "; make it writable, or copy it and give the copy with --store" in done.stdout
     assert form(path) == "1"
 
@@ -187,7 +230,7 @@ def test_a_store_of_a_form_before_the_first_is_refused(tmp_path: Path) -> None:
     path = copy_of(1, tmp_path)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE meta SET value = '0' WHERE key = 'schema'")
-    with pytest.raises(StoreError, match="has form 0, this program writes form 2: this version has no way to read it"):
+    with pytest.raises(StoreError, match="has form 0, this program writes form 3: this version has no way to read it"):
         open_store(str(path))
 
 
@@ -219,6 +262,7 @@ def test_a_store_of_form_1_in_postgresql_is_migrated_whole_or_not_at_all(monkeyp
     with engine.begin() as connection:
         schema.CEILINGS.drop(connection)
         connection.execute(sql.text("ALTER TABLE runs DROP COLUMN position"))
+        connection.execute(sql.text("ALTER TABLE outcomes DROP COLUMN relative_latency"))
         connection.execute(schema.META.update().where(schema.META.c.key == "schema").values(value="1"))
 
     def step(connection: sql.Connection) -> None:

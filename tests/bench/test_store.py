@@ -221,7 +221,7 @@ def test_a_store_of_a_newer_version(store: Store, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "s.db") as connection:
         connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
     connection.close()
-    with pytest.raises(StoreError, match="has form 99, this program writes form 2: use a newer softmoe-bench"):
+    with pytest.raises(StoreError, match="has form 99, this program writes form 3: use a newer softmoe-bench"):
         open_store(str(tmp_path / "s.db"))
 
 
