@@ -17,6 +17,7 @@ from bench.axes import case_name
 from bench.environment import differences
 from bench.errors import NotComparableError
 from bench.families import benjamini_hochberg, holm
+from bench.grid import LARGEST_THRESHOLD, THRESHOLDS
 from bench.judging import judge_all
 from bench.pairing import match
 from bench.results import varying
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from bench.judging import Judgement, Side
     from bench.pairing import Pair
+    from bench.records import Run
     from bench.results import RunResults
     from bench.sides import CaseSide
 
@@ -76,9 +78,7 @@ def compare(
         NotComparableError: the runs were made on machines or with libraries that differ, or cannot be normalised.
         InputError: a pair that leaves nothing to compare, or that matches several cases.
     """
-    wanted = {**candidate.run.settings.get("thresholds", {}), **(thresholds or {})}
-    if threshold is not None:
-        wanted["latency"] = threshold
+    wanted = {**_of_grid(candidate.run), **(thresholds or {}), **({} if threshold is None else {"latency": threshold})}
     rules = Rules(wanted, pair, normalise)
     both = (
         base if isinstance(base, RunSide) else sides.of(base),
@@ -108,6 +108,27 @@ def compare(
         remarks=tuple(remarks),
         gate=gate,
     )
+
+
+def first(candidate: RunSide, base: str) -> Comparisons:
+    """Returns the comparison of a run with a base that does not exist yet: all that it has is new."""
+    rules = Rules(_of_grid(candidate.run))
+    names = varying(one.case.axes for one in candidate.cases)
+    rows = [
+        replace(_row(None, one, losses.verdict(None, one), names, rules), verdict=Verdict.NEW)
+        for one in candidate.cases
+    ]
+    return Comparisons(base, candidate.run.name, rules.latency, tuple(sorted(rows, key=severity)))
+
+
+def _of_grid(run: Run) -> dict[str, float]:
+    """Returns the thresholds that a run's grid asks for; an imported run may say anything."""
+    told = run.settings.get("thresholds")
+    return {
+        name: float(share)
+        for name, share in (told.items() if isinstance(told, dict) else ())
+        if name in THRESHOLDS and isinstance(share, int | float) and 0 <= share <= LARGEST_THRESHOLD
+    }
 
 
 def one_sided(rows: Sequence[Comparison]) -> list[str]:

@@ -32,6 +32,9 @@ RUN_KEYS: dict[str, type] = {"repeats": int, "max_seconds": float}
 THRESHOLDS = ("latency", "memory", "flops", "parameters")
 """What a relative change can be allowed for; the last three are counted, and none is allowed unless asked for."""
 
+LARGEST_THRESHOLD = 10.0
+"""Eleven times as much: who allows more does not compare."""
+
 GridValue = AxisValue | Derived
 
 
@@ -265,8 +268,11 @@ def _threshold(name: str, value: object, source: str) -> float:
     """Returns one share of `[thresholds]`, checked."""
     if name not in THRESHOLDS:
         raise InputError(f"{source}: [thresholds] {unknown('key', name, THRESHOLDS)}")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 10:
-        raise InputError(f"{source}: [thresholds] {name} = {value!r}: takes a share from 0 to 10, as in 0.05 for 5 %")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LARGEST_THRESHOLD:
+        most = f"{LARGEST_THRESHOLD:g}"
+        raise InputError(
+            f"{source}: [thresholds] {name} = {value!r}: takes a share from 0 to {most}, as in 0.05 for 5 %"
+        )
     return float(value)
 
 

@@ -27,7 +27,10 @@ def verdict(base: CaseSide | None, candidate: CaseSide | None) -> tuple[Verdict,
         return Verdict.MISSING, f"candidate: {_end(candidate)}"
     if change > 0 and (is_now is Status.OK or was is None):
         return Verdict.NEW, f"base: {_end(base)}" if is_now is Status.OK else f"candidate: {_end(candidate)}"
-    return Verdict.NOT_COMPARABLE, f"base: {_end(base)}; candidate: {_end(candidate)}"
+    ends = _end(base), _end(candidate)
+    return Verdict.NOT_COMPARABLE, f"both: {ends[0]}" if ends[0] == ends[
+        1
+    ] else f"base: {ends[0]}; candidate: {ends[1]}"
 
 
 NOTHING, FAILS, UNTIMED, TIMED = range(4)

@@ -14,7 +14,7 @@ import click
 from bench.cli.options import store_option
 from bench.cli.thresholds import parse_thresholds, threshold_option
 from bench.cli.verdict_options import Delivery, deliver, verdict_options
-from bench.errors import Exit, InputError
+from bench.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,17 +65,19 @@ def compare(
     asked = None if pair is None else pairing.parse_pair(pair)
     wanted = parse_thresholds(thresholds)
     opened = open_store(store)
-    if not _has_baseline(opened, base):
-        return _first_run(base, candidate, delivery)
-    runs = [opened.find(word) for word in (base, candidate or base)]
-    if asked is None and runs[0].id == runs[1].id:
-        raise InputError(f"{base} and {candidate} are the same run ({runs[0].name}): there is nothing to compare")
-    for run in runs:
-        _check_kind(run)
-    with _uncollected():
-        both = sides.load(opened, *runs)
-        found = comparing.compare(both[0], both[1], thresholds=wanted, pair=asked, normalise=normalise)
-    found = replace(found, remarks=(*found.remarks, *floors.remarks(opened, found, runs[1])))
+    of_base, new = _base(opened, base), opened.find(candidate or base)
+    if of_base is None:
+        _say_first(base, new)
+        found = comparing.first(sides.load(opened, new)[0], base)
+    else:
+        if asked is None and of_base.id == new.id:
+            raise InputError(f"{base} and {candidate} are the same run ({new.name}): there is nothing to compare")
+        for run in (of_base, new):
+            _check_kind(run)
+        with _uncollected():
+            both = sides.load(opened, of_base, new)
+            found = comparing.compare(both[0], both[1], thresholds=wanted, pair=asked, normalise=normalise)
+        found = replace(found, remarks=(*found.remarks, *floors.remarks(opened, found, new)))
     return deliver(found, delivery, command=shlex.join(["softmoe-bench", *sys.argv[1:]]))
 
 
@@ -89,21 +91,22 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
-def _has_baseline(store: Store, word: str) -> bool:
-    """Returns whether a word that names a baseline names one, if the store has any; anything else is no first run."""
-    return not word.startswith(BASELINE) or bool(store.baselines())
+def _base(store: Store, word: str) -> Run | None:
+    """Returns the run that a word names, None for a baseline where there is none of any name yet: a first run.
+
+    Raises:
+        InputError: no run or several have it, or there are other baselines.
+    """
+    return store.find_baseline(word.removeprefix(BASELINE)) if word.startswith(BASELINE) else store.find(word)
 
 
-def _first_run(base: str, candidate: str | None, delivery: Delivery) -> int:
-    """Says what to do where there is nothing yet to compare with, and returns the exit code."""
-    name = base.removeprefix(BASELINE)
-    run = "" if candidate in (None, "latest") else f" {candidate}"
+def _say_first(base: str, candidate: Run) -> None:
+    """Says what to do where there is nothing yet to compare with."""
     click.echo(
         "no baseline yet, so there is nothing to compare with:"
-        f" `softmoe-bench baseline save {name}{run}` makes this run the baseline",
+        f" `softmoe-bench baseline save {base.removeprefix(BASELINE)} {candidate.name}` makes this run the baseline",
         err=True,
     )
-    return Exit.INCOMPLETE if "no-baseline" in delivery.fail_on else Exit.OK
 
 
 def _check_kind(run: Run) -> None:

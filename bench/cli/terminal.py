@@ -245,9 +245,12 @@ def _comparison(row: Comparison) -> dict[str, Text]:
         "exact": ", ".join(words.brief(change) for change in words.changes(row)),
     }
     texts = {title: Text(text) for title, text in cells.items()}
+    verdict = Text(row.verdict.value, style=COLOURS.get(row.verdict, ""))
     if row.worse_in:
         texts["exact"].stylize("red")
-    return {**texts, "verdict": Text(row.verdict.value, style=COLOURS.get(row.verdict, ""))}
+        if row.verdict is Verdict.SAME:
+            verdict = Text("same time", style="red")
+    return {**texts, "verdict": verdict}
 
 
 def _figures(result: CaseResult) -> dict[str, str]:

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.errors import InputError, unknown
-from bench.grid import THRESHOLDS
+from bench.grid import LARGEST_THRESHOLD, THRESHOLDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-LARGEST = 10.0
 
 threshold_option = click.option(
     "--threshold",
@@ -43,7 +41,7 @@ def parse_thresholds(words: Iterable[str]) -> dict[str, float]:
             value = float(number)
         except ValueError:
             value = math.nan
-        if not 0 <= value <= LARGEST:
-            raise InputError(f"--threshold {word}: takes a share from 0 to {LARGEST:g}, as in 0.05 for 5 %")
+        if not 0 <= value <= LARGEST_THRESHOLD:
+            raise InputError(f"--threshold {word}: takes a share from 0 to {LARGEST_THRESHOLD:g}, as in 0.05 for 5 %")
         found[metric] = value
     return found
