@@ -1,14 +1,16 @@
+import math
 from dataclasses import replace
 
 import pytest
 from recorded import dense, failed, measured, results, run, soft
 
+from bench import gates
 from bench.compare import compare
-from bench.errors import InputError, NotComparableError
+from bench.errors import Exit, InputError, NotComparableError
 from bench.judging import verdict
 from bench.pairing import Pair, parse_pair
 from bench.records import Flag, Outcome, Status
-from bench.stats import Interval
+from bench.resampling import Estimate
 from bench.verdicts import Verdict
 
 STEADY = [1.00, 1.01, 0.99, 1.00, 1.01]
@@ -33,7 +35,8 @@ def scaled(factor: float) -> list[float]:
 def test_a_verdict_is_a_claim_about_the_whole_interval(
     low: float | None, high: float | None, expected: Verdict
 ) -> None:
-    assert verdict(Interval(1.0, low, high, 5), 0.05) is expected
+    bounds = [None if bound is None else math.log(bound) for bound in (low, high)]
+    assert verdict(Estimate(0.0, 5, *bounds), math.log1p(0.05)) is expected
 
 
 def test_slower_faster_and_same() -> None:
@@ -45,7 +48,7 @@ def test_slower_faster_and_same() -> None:
         assert [row.verdict for row in found.rows] == [expected]
         assert found.rows[0].ratio is not None
         assert found.rows[0].ratio.estimate == pytest.approx(factor)
-        assert found.worse == (factor > 1)
+        assert gates.exit_code(found, gates.DEFAULT) is (Exit.WORSE if factor > 1 else Exit.OK)
 
 
 def test_a_slow_machine_is_not_a_slow_layer() -> None:
@@ -90,8 +93,7 @@ def test_missing_new_and_failed_cases_are_named() -> None:
         (cases[2].id, Verdict.NEW),
     ]
     assert found.rows[0].reason == "crashed: signal 11"
-    assert found.incomplete
-    assert not found.worse
+    assert gates.exit_code(found, gates.DEFAULT) is Exit.INCOMPLETE
 
 
 def test_a_case_that_never_worked_is_no_regression() -> None:
@@ -100,7 +102,7 @@ def test_a_case_that_never_worked_is_no_regression() -> None:
     other = results([failed(case)], [case], of=run("b", id="ffffffffffff"))
     found = compare(base, other)
     assert found.rows[0].verdict is Verdict.NOT_COMPARABLE
-    assert not found.incomplete
+    assert gates.exit_code(found, frozenset({"slower", "missing", "failed", "new"})) is Exit.OK
 
 
 def test_worst_first() -> None:

@@ -81,7 +81,8 @@ def test_a_grid_without_a_head_is_named_after_its_file() -> None:
     [
         (
             {"sweeps": [SOFT]},
-            "g.toml: unknown table 'sweeps'; did you mean [sweep]? (allowed: [grid], [run], [defaults], [sweep])",
+            "g.toml: unknown table 'sweeps'; did you mean [sweep]?"
+            " (allowed: [grid], [run], [thresholds], [defaults], [sweep])",
         ),
         ({"grid": "quick"}, "g.toml: grid must be a table, write [grid]"),
         ({"run": 3}, "g.toml: run must be a table, write [run]"),

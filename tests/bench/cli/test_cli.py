@@ -117,7 +117,7 @@ def test_from_a_grid_to_a_report(cli: Cli, folder: Path) -> None:
         assert done.returncode == 0, (command, done.stderr)
     assert "tiny-2" in cli("list", "runs").stdout
     assert set(pd.read_parquet(folder / "x.parquet").layer) == {"dense", "soft"}
-    compared = cli("compare", "tiny-1", "tiny-2")
+    compared = cli("compare", "tiny-1", "tiny-2", "--fail-on", "missing")
     assert compared.returncode == 3, compared.stdout + compared.stderr
     assert "2 missing" in compared.stdout
 
@@ -239,7 +239,7 @@ def test_doctor_says_what_machine_this_is(cli: Cli) -> None:
 def test_compare_of_two_runs(stored: Path) -> None:
     del stored
     result = invoke("compare", "quick-1", "quick-2", "--json")
-    answer = json.loads(result.output)
+    answer = json.loads(result.stdout)
     (case,) = answer["cases"]
     assert case["verdict"] == "slower"
     assert case["ratio"]["estimate"] == pytest.approx(1.5)
