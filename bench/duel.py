@@ -207,7 +207,7 @@ class _Ring:
                 "iterations": iterations,
                 "rounds": len(blocks[0]),
                 "order": order,
-                "outputs_differ_by": _difference(sides[0].output(), sides[1].output()),
+                **_outputs(sides[0].output(), sides[1].output()),
             },
         }
 
@@ -256,12 +256,14 @@ def _failure(status: Status, detail: str) -> dict[str, str]:
     return {"base_status": status.value, "base_detail": detail}
 
 
-def _difference(base: np.ndarray[Any, Any] | None, candidate: np.ndarray[Any, Any] | None) -> float | None:
-    """Returns the largest difference of two outputs over the largest number in them, None where they do not compare."""
-    if base is None or candidate is None or base.shape != candidate.shape or not base.size:
-        return None
-    largest = float(np.max(np.abs(base)))
-    found = float(np.max(np.abs(base - candidate)))
-    if not np.isfinite(found) or not largest:
-        return None
-    return found / largest
+def _outputs(base: np.ndarray[Any, Any] | None, candidate: np.ndarray[Any, Any] | None) -> dict[str, Any]:
+    """Returns the largest difference of two outputs over the largest number in them, and whose are not finite."""
+    if base is None or candidate is None:
+        return {}
+    broken = [name for name, one in (("base", base), ("candidate", candidate)) if not np.isfinite(one).all()]
+    if broken:
+        return {"outputs_not_finite": broken}
+    largest = float(np.max(np.abs(base), initial=0.0))
+    if base.shape != candidate.shape or not largest:
+        return {}
+    return {"outputs_differ_by": float(np.max(np.abs(base - candidate))) / largest}

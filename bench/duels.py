@@ -89,10 +89,7 @@ def _row(result: CaseResult, name: str, told: Mapping[str, Any], cases: int) -> 
     if failed:
         return replace(about, verdict=Verdict.FAILED, reason=_why(result))
     if lost is not None:
-        status = Status(lost.facts["base_status"])
-        return replace(
-            about, verdict=Verdict.NEW, reason=f"the base has {status}: {reason(status, lost.facts['base_detail'])}"
-        )
+        return _without_base(about, lost)
     pairs = [o for o in result.outcomes if o.repeat != INSPECTION and log_ratio(o) is not None]
     if not pairs:
         return replace(about, verdict=Verdict.UNCLEAR, reason="stopped before its first pair")
@@ -117,6 +114,15 @@ def _row(result: CaseResult, name: str, told: Mapping[str, Any], cases: int) -> 
     )
 
 
+def _without_base(about: Comparison, lost: Outcome) -> Comparison:
+    """Returns the comparison of a case whose base could never be measured, or was lost in a pair."""
+    status = Status(lost.facts["base_status"])
+    why = reason(status, lost.facts["base_detail"])
+    if lost.repeat == INSPECTION:
+        return replace(about, verdict=Verdict.NEW, reason=f"the base has {status}: {why}")
+    return replace(about, reason=f"the base has {status} in pair {lost.repeat}: {why}")
+
+
 def _figure(metric: str, pairs: Sequence[Outcome]) -> Figure:
     """Returns one side's latency over its processes."""
     medians = {o.repeat: median(o.samples(metric)) for o in pairs}
@@ -127,6 +133,9 @@ def _figure(metric: str, pairs: Sequence[Outcome]) -> Figure:
 
 def _said(pairs: Sequence[Outcome], dtype: str) -> str:
     """Returns whether the two sides compute different things."""
+    broken = sorted({name for o in pairs for name in o.facts.get("outputs_not_finite", ())})
+    if broken:
+        return f"not finite: the output of the {' and of the '.join(broken)}"
     differ = [o.facts.get("outputs_differ_by") for o in pairs]
     most = max((d for d in differ if d is not None), default=0.0)
     return f"outputs differ by {most:.1e}" if most > (DIFFERENT if dtype == "float32" else DIFFERENT_16) else ""

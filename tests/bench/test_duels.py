@@ -142,6 +142,20 @@ def test_outputs_that_differ_are_said() -> None:
     assert not found(QUIET[:5], outputs_differ_by=1e-6).rows[0].reason
 
 
+def test_an_output_that_is_not_finite_is_said() -> None:
+    assert (
+        found(QUIET[:5], outputs_not_finite=["candidate"]).rows[0].reason == "not finite: the output of the candidate"
+    )
+
+
+def test_a_base_that_is_lost_later_makes_no_case_new() -> None:
+    case = soft()
+    lost = Outcome(case.id, 2, Status.OK, facts={"base_status": "crashed", "base_detail": "signal 11"})
+    row = duels.of_results(duel([pair(case, 1, 0.0), lost], [case])).rows[0]
+    assert row.verdict is Verdict.NOT_COMPARABLE
+    assert row.reason == "the base has crashed in pair 2: signal 11"
+
+
 def test_a_run_that_is_no_duel_is_refused() -> None:
     with pytest.raises(ValueError, match="is no duel"):
         duels.of_results(of_outcomes(run(), [], []))

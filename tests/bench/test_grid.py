@@ -76,13 +76,13 @@ def test_a_grid_without_a_head_is_named_after_its_file() -> None:
     assert (found.name, found.description, found.run, found.defaults) == ("mine", "", {}, {})
 
 
+TABLES = "[grid], [run], [thresholds], [defaults], [sweep]"
+
+
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (
-            {"sweeps": [SOFT]},
-            "g.toml: unknown table 'sweeps'; did you mean [sweep]? (allowed: [grid], [run], [defaults], [sweep])",
-        ),
+        ({"sweeps": [SOFT]}, f"g.toml: unknown table 'sweeps'; did you mean [sweep]? (allowed: {TABLES})"),
         ({"grid": "quick"}, "g.toml: grid must be a table, write [grid]"),
         ({"run": 3}, "g.toml: run must be a table, write [run]"),
         ({"defaults": [{}]}, "g.toml: defaults must be a table, write [defaults]"),

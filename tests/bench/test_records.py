@@ -144,7 +144,7 @@ def test_stored_words() -> None:
         "skipped",
     ]
     assert set(Status) - set(FAILED) == {Status.OK, Status.UNSUPPORTED, Status.SKIPPED}
-    assert SCHEMA_VERSION == 2
+    assert SCHEMA_VERSION == 3
     assert list(SCHEMA) == [*range(1, SCHEMA_VERSION + 1)]
     assert INSPECTION == 0
 

@@ -117,7 +117,7 @@ def test_from_a_grid_to_a_report(cli: Cli, folder: Path) -> None:
         assert done.returncode == 0, (command, done.stderr)
     assert "tiny-2" in cli("list", "runs").stdout
     assert set(pd.read_parquet(folder / "x.parquet").layer) == {"dense", "soft"}
-    compared = cli("compare", "tiny-1", "tiny-2")
+    compared = cli("compare", "tiny-1", "tiny-2", "--fail-on", "missing")
     assert compared.returncode == 3, compared.stdout + compared.stderr
     assert "2 missing" in compared.stdout
 
