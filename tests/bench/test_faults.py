@@ -16,6 +16,7 @@ from recorded import PROBE, SETTINGS, soft
 from bench import plan
 from bench.errors import WorkerError
 from bench.executors import IsolatedExecutor
+from bench.executors.fork_server import Interpreter
 from bench.executors.inline import InlineExecutor
 from bench.executors.log import BYTES
 from bench.executors.scratch import Scratch
@@ -156,7 +157,7 @@ def test_a_server_killed_during_a_task_takes_the_worker_and_what_that_started_wi
 
 
 def test_a_server_that_cannot_live_is_no_outcome(executor: IsolatedExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.executors.fork_server.sys.executable", "/bin/false")
+    monkeypatch.setattr(executor._server, "_interpreter", Interpreter(python="/bin/false"))
     executor._server.stop()
     with pytest.raises(
         WorkerError, match="no worker process can be started: the server that forks them ended with exit code 1"

@@ -75,8 +75,9 @@ def program(tmp_path: Path) -> Program:
 
 
 def _listen() -> None:
-    """What a shell starts in the background ignores Ctrl-C, and so would these tests there."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """What a shell starts in the background ignores Ctrl-C, what nohup starts SIGHUP, and so would these tests there."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def kept(path: Path) -> dict[tuple[str, int], float]:
