@@ -75,7 +75,7 @@ def program(tmp_path: Path) -> Program:
 
 
 def _listen() -> None:
-    """What a shell starts in the background ignores Ctrl-C, what nohup starts SIGHUP, and so would these tests there."""
+    """What a shell starts in the background ignores Ctrl-C, what nohup starts SIGHUP; so would these tests there."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
