@@ -34,6 +34,10 @@ POWER = 0.8
 MOST_NEEDED = 9999
 """More processes than anybody will wait for."""
 
+MOVED = "the time itself says otherwise: the reference kernel moved"
+DOUBTED = "the time itself is too noisy to confirm what the ratio to the reference kernel says"
+"""Why what the ratio says is not claimed."""
+
 NORMAL_95 = 1.96
 """Half a 95 % interval over the standard error."""
 
@@ -165,10 +169,6 @@ def _judgement(compared: _Compared, ratio: Estimate, raw: Estimate, p: float | N
     needed = _needed(short, room, single=bool(compared.rounds)) if found is Verdict.UNCLEAR else None
     detectable = math.expm1(max(margin + _reach(ratio), _reach(raw)))
     return Judgement(found, reason, *intervals, p, detectable, None if reason == MOVED else needed)
-
-
-MOVED = "the time itself says otherwise: the reference kernel moved"
-DOUBTED = "the time itself is too noisy to confirm what the ratio to the reference kernel says"
 
 
 def _confirmed(found: Verdict, raw: Estimate) -> tuple[Verdict, str]:

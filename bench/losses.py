@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from bench.sides import CaseSide
 
 
+NOTHING, FAILS, UNTIMED, TIMED = range(4)
+"""What there is of a case, in the order of its worth: what is skipped or not supported is known not to be there."""
+
+
 def verdict(base: CaseSide | None, candidate: CaseSide | None) -> tuple[Verdict, str] | None:
     """Returns verdict and reason of a case whose times cannot be judged, None for one whose times can.
 
@@ -28,14 +32,8 @@ def verdict(base: CaseSide | None, candidate: CaseSide | None) -> tuple[Verdict,
     if change > 0 and (is_now is Status.OK or was is None):
         known = "" if was is None else f"base: {_end(base)}"
         return Verdict.NEW, known if is_now is Status.OK else f"candidate: {_end(candidate)}"
-    ends = _end(base), _end(candidate)
-    return Verdict.NOT_COMPARABLE, f"both: {ends[0]}" if ends[0] == ends[
-        1
-    ] else f"base: {ends[0]}; candidate: {ends[1]}"
-
-
-NOTHING, FAILS, UNTIMED, TIMED = range(4)
-"""What there is of a case, in the order of its worth: what is skipped or not supported is known not to be there."""
+    ours, theirs = _end(candidate), _end(base)
+    return Verdict.NOT_COMPARABLE, f"both: {ours}" if ours == theirs else f"base: {theirs}; candidate: {ours}"
 
 
 def _status(one: CaseSide | None) -> Status | None:

@@ -61,6 +61,7 @@ def test_names_are_unique_and_in_the_order_of_the_report() -> None:
         "wall_latency",
         "compile_time",
         "reference_latency",
+        "base_latency",
         "relative_latency",
         "peak_memory",
         "activation_memory",

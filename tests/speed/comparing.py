@@ -94,8 +94,10 @@ def _counted(number: int) -> Iterator[Observation]:
 
 
 def write(where: Path, count: int) -> None:
-    """Writes two runs, `base` and `candidate`, into a new store."""
-    store, of = open_store(str(where), create=True), cases(count)
+    """Writes two runs, `base` and `candidate`, into a new store, which is there whole or not at all."""
+    part = where.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    store, of = open_store(str(part), create=True), cases(count)
     here = Environment({"cpu": "Test CPU", "cores_usable": 2, "torch": "2.13.0"})
     for number, (name, factor) in enumerate((("base", 1.0), ("candidate", 1.5))):
         run = Run(
@@ -103,6 +105,7 @@ def write(where: Path, count: int) -> None:
         )
         store.keep_run(run, [Planned(case) for case in of], list(outcomes(of, number, factor)))
     store.close()
+    part.replace(where)
 
 
 def main() -> None:
