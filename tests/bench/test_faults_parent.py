@@ -17,6 +17,7 @@ from typing import Any
 import doomed
 import pytest
 from disks import fill, is_sound
+from listening import listen
 from processes import alive, all_gone, children, wait_until
 from recorded import PROBE, run, soft, timed
 
@@ -68,16 +69,10 @@ def program(tmp_path: Path) -> Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=_listen,  # noqa: PLW1509  (no other thread runs here)
+            preexec_fn=listen,  # noqa: PLW1509  (no other thread runs here)
         )
 
     return start
-
-
-def _listen() -> None:
-    """What a shell starts in the background ignores Ctrl-C, what nohup starts SIGHUP; so would these tests there."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def kept(path: Path) -> dict[tuple[str, int], float]:

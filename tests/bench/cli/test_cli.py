@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from listening import listen
 from recorded import measured, run, soft
 
 from bench import layers
@@ -188,11 +189,6 @@ def rows(path: Path) -> set[tuple[object, ...]]:
         connection.close()
 
 
-def listen_to_ctrl_c() -> None:
-    """What a shell starts in the background ignores Ctrl-C, and so would these tests there."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def test_ctrl_c_keeps_what_is_measured_and_says_how_to_go_on(folder: Path) -> None:
     program = subprocess.Popen(
         [sys.executable, "-m", "bench", "run", "--grid", "tiny.toml", "--repeats", "50", "--store", "my.db"],
@@ -201,7 +197,7 @@ def test_ctrl_c_keeps_what_is_measured_and_says_how_to_go_on(folder: Path) -> No
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=listen_to_ctrl_c,  # noqa: PLW1509  (no other thread runs here)
+        preexec_fn=listen,  # noqa: PLW1509  (no other thread runs here)
     )
     end = time.monotonic() + 120
     while not (folder / "my.db").exists() or count(folder / "my.db") < 6:

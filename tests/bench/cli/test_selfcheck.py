@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from listening import listen
 from recorded import dense, failed, measured, run, soft
 
 from bench.cli import group
@@ -87,7 +88,13 @@ def test_a_grid_is_measured_kept_and_compared_with_itself() -> None:
 @pytest.mark.usefixtures("here")
 def test_ctrl_c_keeps_what_was_measured_and_says_how_to_go_on() -> None:
     words = program("selfcheck", "--grid", "tiny.toml", "--processes", "400", "--name", "mine")
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+    with subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=listen,  # noqa: PLW1509  (no other thread runs here)
+    ) as started:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and not kept():
             time.sleep(0.05)
