@@ -27,32 +27,26 @@ NO_ROOM = 74
 
 def work(task: Task, folder: str) -> None:
     """Measures one task and leaves the outcome in the folder, whole or not at all."""
-    _become_own(Path(folder))
-    from bench.worker import headroom, main  # noqa: PLC0415  (torch)
+    _begin(task, Path(folder))
+    from bench.worker import main  # noqa: PLC0415  (torch)
 
-    if task.case["device"] == "cpu":  # the address space of a CUDA process says nothing about its memory
-        headroom.limit()
     result = main.attempt(task)
     _leave(result, Path(folder))
 
 
 def weigh(task: Task, folder: str) -> None:
     """Leaves in the folder what of a task can be compared exactly: parameters, memory, FLOPs."""
-    _become_own(Path(folder))
-    from bench.worker import headroom, main  # noqa: PLC0415  (torch)
+    _begin(task, Path(folder))
+    from bench.worker import main  # noqa: PLC0415  (torch)
 
-    if task.case["device"] == "cpu":
-        headroom.limit()
     _leave(main.attempt(task, passes=main.WEIGH), Path(folder))
 
 
 def compete(task: Task, folder: str) -> None:
     """Does blocks of calls on command until nobody wants any more; see `bench.worker.contest`."""
-    _become_own(Path(folder))
-    from bench.worker import contest, headroom  # noqa: PLC0415  (torch)
+    _begin(task, Path(folder))
+    from bench.worker import contest  # noqa: PLC0415  (torch)
 
-    if task.case["device"] == "cpu":
-        headroom.limit()
     contest.compete(task, Path(folder))
 
 
@@ -78,6 +72,15 @@ def calibrate(asked: tuple[str, float], folder: str) -> None:
     from bench.worker import ceilings  # noqa: PLC0415  (torch)
 
     _leave(ceilings.measure(*asked), Path(folder))
+
+
+def _begin(task: Task, folder: Path) -> None:
+    """Makes ready for a task: a process of its own, limited to most of the memory that is free."""
+    _become_own(folder)
+    from bench.worker import headroom, main  # noqa: F401, PLC0415  (torch, which comes before the limit)
+
+    if task.case["device"] == "cpu":  # the address space of a CUDA process says nothing about its memory
+        headroom.limit()
 
 
 def _become_own(folder: Path) -> None:
