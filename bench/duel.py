@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench import duels, looks
+from bench import duels, environment, looks
 from bench import plan as plans
 from bench.errors import StoreError
 from bench.executors.contestant import Contestant, LostError
 from bench.interrupts import held
 from bench.records import INSPECTION, Observation, Outcome, Status
+from bench.rounds import cores as cores_of
 from bench.rounds import iterations as iterations_of
 from bench.rounds import told_enough
 from bench.verdicts import Verdict
@@ -162,7 +163,7 @@ class _Ring:
         outcome = Outcome(match[1].id, number, Status.OK)
         try:
             ready = self._enter(match, number, sides)
-            outcome = replace(outcome, **self._exchange(match[1], sides, ready))
+            outcome = replace(outcome, **self._exchange(match[1], number, sides, ready))
         except _SideLostError as lost:
             if lost.of_base:
                 outcome = replace(outcome, facts=_failure(lost.error.status, lost.error.detail))
@@ -180,13 +181,16 @@ class _Ring:
     ) -> tuple[Ready, Ready]:
         """Returns how both sides do once they are warm; who warms up first is left to chance."""
         found: dict[int, Ready] = {}
+        cores = cores_of(match[1], environment.core_numbers(), number)
         for place in self._random.sample((0, 1), 2):
             task = plans.task(match[place], number, self._settings)
             with _of_base(place == 0):
-                found[place] = sides[place].enter(task)
+                found[place] = sides[place].enter(task, cores)
         return found[0], found[1]
 
-    def _exchange(self, case: Case, sides: tuple[Contestant, Contestant], ready: tuple[Ready, Ready]) -> dict[str, Any]:
+    def _exchange(
+        self, case: Case, number: int, sides: tuple[Contestant, Contestant], ready: tuple[Ready, Ready]
+    ) -> dict[str, Any]:
         """Returns the observations and facts of the blocks of a pair."""
         iterations = iterations_of(case, ready)
         blocks: tuple[list[float], list[float]] = ([], [])
@@ -207,6 +211,7 @@ class _Ring:
                 "iterations": iterations,
                 "rounds": len(blocks[0]),
                 "order": order,
+                "cores": cores_of(case, environment.core_numbers(), number),
                 **_outputs(sides[0].output(), sides[1].output()),
             },
         }

@@ -197,7 +197,12 @@ def read(root: Path, path: str) -> str:
 
 def usable_cores() -> int | None:
     """How many logical cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return len(core_numbers()) or os.cpu_count()
+
+
+def core_numbers() -> tuple[int, ...]:
+    """Which logical cores this process may use, by number; none where the system does not tell."""
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
 
 
 def load_average(root: Path) -> float | None:

@@ -64,15 +64,15 @@ class Contestant:
             self.leave()
             self._server.stop()
 
-    def enter(self, task: Task) -> Ready:
-        """Returns how a side does once its worker is warm.
+    def enter(self, task: Task, cores: tuple[int, ...] | None = None) -> Ready:
+        """Returns how a side does once its worker is warm; it runs on the cores named, if any are.
 
         Raises:
             LostError: it cannot be measured.
             WorkerError: no worker can be started at all.
         """
         self._prepare(task.settings.timeout)
-        self._server.fork(entry.compete, (task, str(self._folder)))
+        self._server.fork(entry.compete, (task, str(self._folder), cores))
         said = self._hear()
         if not isinstance(said, dict) or "ready" not in said:
             raise LostError(Status.CRASHED, f"the worker said {base.shorten(said)} instead of being ready")

@@ -42,12 +42,12 @@ def weigh(task: Task, folder: str) -> None:
     _leave(main.attempt(task, passes=main.WEIGH), Path(folder))
 
 
-def compete(task: Task, folder: str) -> None:
+def compete(task: Task, folder: str, cores: tuple[int, ...] | None) -> None:
     """Does blocks of calls on command until nobody wants any more; see `bench.worker.contest`."""
     _begin(task, Path(folder))
     from bench.worker import contest  # noqa: PLC0415  (torch)
 
-    contest.compete(task, Path(folder))
+    contest.compete(task, Path(folder), cores)
 
 
 def look(targets: list[str], folder: str) -> None:

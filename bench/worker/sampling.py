@@ -133,9 +133,9 @@ def sample(
     return Samples(tuple(layer), tuple(other), reason, warm, tuple(wall), tuple(spans), unusual(taken_away), starved)
 
 
-def again(level: float) -> int:
-    """Returns how many calls of so many seconds fetch again what something else drove out of the caches."""
-    return 0 if level >= SLOW_CALL else max(1, min(ROTATION, math.ceil(REWARM_SECONDS / max(level, 1e-9))))
+def again(level: float, seconds: float = REWARM_SECONDS) -> int:
+    """Returns how many calls, of `level` seconds each, fetch again what something else drove out of the caches."""
+    return 0 if level >= SLOW_CALL else max(1, min(ROTATION, math.ceil(seconds / max(level, 1e-9))))
 
 
 def unusual(counts: Sequence[int]) -> tuple[int, ...]:

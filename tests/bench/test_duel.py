@@ -1,6 +1,7 @@
 """Rounds of a duel and what is made of two outputs; no process is started."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from recorded import soft
 
 from bench.duel import _outputs
 from bench.executors.contestant import Ready
-from bench.rounds import LEAST_ROUNDS, MOST_ROUNDS, ROUNDS, iterations, told_enough
+from bench.rounds import LEAST_ROUNDS, MOST_ROUNDS, ROUNDS, cores, iterations, told_enough
 
 
 def blocks(count: int, spread: float) -> tuple[list[float], list[float]]:
@@ -34,10 +35,30 @@ def test_a_pair_ends_when_it_is_precise_or_its_time_is_up(count: int, spread: fl
 
 
 def test_both_sides_get_as_many_calls_as_the_faster_needs() -> None:
-    assert iterations(soft(device="cpu"), (Ready(1e-3, 4), Ready(4e-4, 10))) == 10
+    assert iterations(soft(device="cpu"), (Ready(1e-3, 4), Ready(4e-4, 10))) == 5
     assert iterations(soft(device="cpu", cache="cold"), (Ready(1e-3, 4), Ready(4e-4, 10))) == 1
     gpu = soft(device="cpu").with_axes(device="cuda")
     assert iterations(gpu, (Ready(1e-3, 4), Ready(4e-4, 10))) == 20
+
+
+def test_both_sides_of_a_pair_share_their_cores_and_the_next_pair_takes_the_next() -> None:
+    assert [cores(soft(device="cpu", threads=1), (2, 5), number) for number in (1, 2, 3)] == [(5,), (2,), (5,)]
+    assert cores(soft(device="cpu", threads=2), (0, 1, 2), 1) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("axes", "available"),
+    [
+        ({"threads": 2}, (0, 1)),
+        ({"threads": None}, (0, 1)),
+        ({"device": "cuda", "threads": None}, (0, 1)),
+        ({"threads": 1}, ()),
+    ],
+)
+def test_a_side_that_needs_all_cores_or_none_is_left_to_the_system(
+    axes: dict[str, Any], available: tuple[int, ...]
+) -> None:
+    assert cores(soft(device="cpu").with_axes(**axes), available, 1) is None
 
 
 def test_outputs_are_held_against_each_other() -> None:
