@@ -212,6 +212,7 @@ class _Ring:
                 "rounds": len(blocks[0]),
                 "order": order,
                 "cores": cores_of(case, environment.core_numbers(), number),
+                "sides_differ": environment.differences(ready[0].machine, ready[1].machine),
                 **_outputs(sides[0].output(), sides[1].output()),
             },
         }

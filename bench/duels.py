@@ -71,6 +71,7 @@ def of_results(found: RunResults) -> Comparisons:
         tuple(sorted(rows, key=severity)),
         replicate="pair",
         method=_method(told),
+        remarks=_remarks(found),
         gate=frozenset(row.case_id for row in rows if row.verdict is Verdict.SLOWER),
     )
 
@@ -146,6 +147,17 @@ def _why(result: CaseResult) -> str:
     if result.status is None:
         return "stopped before it was measured"
     return f"{result.status}: {reason(result.status, result.detail)}"
+
+
+def _remarks(found: RunResults) -> tuple[str, ...]:
+    """Returns what else than the change tells the sides apart."""
+    differ = dict.fromkeys(
+        f"{fact} is {base} against {candidate}"
+        for result in found.cases
+        for outcome in result.outcomes
+        for fact, base, candidate in outcome.facts.get("sides_differ", ())
+    )
+    return (f"The sides do not only differ by the change: {'; '.join(differ)}.",) if differ else ()
 
 
 def _method(told: Mapping[str, Any]) -> str:

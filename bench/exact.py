@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.verdicts import Change
+from bench.verdicts import Change, family
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,12 +50,5 @@ def changes(
             continue
         if metric in COUNTED and device == "cpu" and abs(b - a) <= max(PAGES, SHARE * max(a, b)):
             continue
-        found.append(Change(metric, unit, a, b, worse=b > a * (1 + allowed.get(family(metric), 0.0))))
+        found.append(Change(metric, unit, a, b, worse=b > a * (1 + allowed.get(family(metric) or "", 0.0))))
     return tuple(found)
-
-
-def family(metric: str) -> str:
-    """Returns the word by which people allow and refuse a metric: memory, flops or parameters."""
-    if metric.endswith("_memory"):
-        return "memory"
-    return "flops" if metric.startswith("flops") else metric

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.errors import Exit, InputError, unknown
-from bench.verdicts import Verdict
+from bench.verdicts import Verdict, family
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,18 +32,9 @@ class Word:
     cases: Callable[[Comparisons], Cases]
 
 
-def kind(metric: str) -> str | None:
-    """Returns the word that an exact metric counts under, None where none does."""
-    if metric.endswith("_memory"):
-        return "memory"
-    if metric == "flops" or metric.startswith("flops_"):
-        return "flops"
-    return "parameters" if metric in ("parameters", "parameter_count") else None
-
-
 def _grew(word: str) -> Callable[[Comparisons], Cases]:
     """Returns what finds the cases of which an exact figure grew by more than is allowed."""
-    return lambda found: tuple(row for row in found.rows if any(kind(metric) == word for metric in row.worse_in))
+    return lambda found: tuple(row for row in found.rows if any(family(metric) == word for metric in row.worse_in))
 
 
 def _with(verdict: Verdict) -> Callable[[Comparisons], Cases]:

@@ -157,3 +157,12 @@ def severity(row: Comparison) -> tuple[int, int, float]:
     grew = -len(row.worse_in)
     rank = RANKS[row.verdict]
     return (min(rank, 1) if grew else rank), grew, -(row.ratio.estimate if row.ratio else 0.0)
+
+
+def family(metric: str) -> str | None:
+    """Returns the word by which people allow and refuse an exact metric: memory, flops or parameters, else None."""
+    if metric.endswith("_memory"):
+        return "memory"
+    if metric == "flops" or metric.startswith("flops_"):
+        return "flops"
+    return "parameters" if metric in ("parameters", "parameter_count") else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,8 +20,10 @@ from bench.records import Status
 from bench.worker import entry
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from bench.environment import Fact
     from bench.executors.fork_server import Interpreter
     from bench.records import Task
 
@@ -36,10 +38,11 @@ class LostError(Exception):
 
 @dataclass(frozen=True)
 class Ready:
-    """What a side says when it is warm: seconds per call, and calls in its shortest block."""
+    """What a side says when it is warm: seconds per call, calls in its shortest block, what it was measured with."""
 
     level: float
     iterations: int
+    machine: Mapping[str, Fact] = field(default_factory=dict)
 
 
 class Contestant:
@@ -76,7 +79,7 @@ class Contestant:
         said = self._hear()
         if not isinstance(said, dict) or "ready" not in said:
             raise LostError(Status.CRASHED, f"the worker said {base.shorten(said)} instead of being ready")
-        return Ready(float(said["ready"]), int(said["iterations"]))
+        return Ready(float(said["ready"]), int(said["iterations"]), said.get("machine", {}))
 
     def block(self, turn: int, iterations: int) -> float:
         """Returns seconds per call over one block.

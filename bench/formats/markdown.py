@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from bench import gates
 from bench.formats import words
 from bench.formats.context import MOST, Context, silent
-from bench.verdicts import Comparison, Comparisons, Verdict
+from bench.verdicts import Comparison, Comparisons, Verdict, family
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,7 +109,7 @@ def _table(found: Comparisons, rows: Sequence[Comparison], context: Context) -> 
 def _verdict(row: Comparison, failing: tuple[str, ...]) -> str:
     """Returns what became of a case, bold where it fails the gate by that; the same in time goes without saying."""
     said = {} if row.verdict is Verdict.SAME and row.worse_in else {row.verdict.value: row.verdict.value}
-    said |= {f"more {words.metric(key)}": gates.kind(key) or "" for key in row.worse_in}
+    said |= {f"more {words.metric(key)}": family(key) or "" for key in row.worse_in}
     return ", ".join(f"**{prose(text)}**" if word in failing else prose(text) for text, word in said.items())
 
 

@@ -7,7 +7,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from bench import gates, metrics, units
-from bench.verdicts import Comparison, Comparisons, Verdict, severity
+from bench.verdicts import Comparison, Comparisons, Verdict, family, severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -216,10 +216,10 @@ def _troubles(found: Comparisons) -> list[str]:
     slower = found.count(Verdict.SLOWER)
     said = [f"{_are(slower, total)} slower"] if slower else []
     more = {
-        word: len([row for row in found.rows if any(gates.kind(name) == word for name in row.worse_in)])
+        word: len([row for row in found.rows if any(family(name) == word for name in row.worse_in)])
         for word in ("memory", "flops", "parameters")
     }
-    other = len([row for row in found.rows if any(gates.kind(name) is None for name in row.worse_in)])
+    other = len([row for row in found.rows if any(family(name) is None for name in row.worse_in)])
     title = {"memory": "more memory", "flops": "more FLOPs", "parameters": "more parameters"}
     for word, count in [*((title[word], count) for word, count in more.items()), ("something else worse", other)]:
         if count:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.worker import entry, main, memory
+from bench.worker import entry, facts, main, memory
 from bench.worker.clock import clock_for
 from bench.worker.launch import ready
 from bench.worker.sampling import again, warm_up
@@ -71,6 +71,7 @@ def _serve(task: Task, folder: Path, asks: Connection, answers: Connection) -> N
             "ready": warm.level,
             "iterations": warm.iterations,
             "freed_memory_kept": kept,
+            "machine": facts.comparable(),
         }
     )
     while (asked := asks.recv()) is not None:

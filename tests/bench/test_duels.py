@@ -53,6 +53,14 @@ def duel(outcomes: Sequence[Outcome], cases: Sequence[Case], **told: object) -> 
     return of_outcomes(of, [Planned(case) for case in cases], outcomes)
 
 
+def test_sides_that_ran_with_different_versions_are_said_to() -> None:
+    apart = [["torch", "2.11.0", "2.13.0"]]
+    assert found(QUIET, sides_differ=apart).remarks == (
+        "The sides do not only differ by the change: torch is 2.11.0 against 2.13.0.",
+    )
+    assert found(QUIET, sides_differ=[]).remarks == ()
+
+
 def found(logs: Sequence[float], *, spread: float = 0.01, **facts: object) -> Comparisons:
     case = soft()
     return duels.of_results(duel([pair(case, i, log, spread=spread, **facts) for i, log in enumerate(logs, 1)], [case]))
