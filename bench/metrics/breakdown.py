@@ -17,7 +17,9 @@ PHASES = (
 """What adds up to the whole, in the order of a call."""
 
 FAMILY = (
-    Metric("profiled_time", "s", "Profiled call", None, "Time of one forward pass while its phases are watched."),
+    Metric(
+        "profiled_time", "s", "Profiled call", None, "Time of one forward pass while watched: the sum of its phases."
+    ),
     Metric("attention_time", "s", "Attention", None, "Time in a profiled call of a model's attention."),
     Metric("dense_time", "s", "Dense networks", None, "Time in a profiled call of a model's blocks without routing."),
     Metric("router_time", "s", "Router", None, "Time in a profiled call until it is decided which token goes where."),

@@ -126,11 +126,11 @@ def test_a_device_s_own_time_counts_once_its_queue_is_filled() -> None:
     assert cuda.host >= cuda.device
 
 
-def test_calls_of_middling_length_count_and_add_up() -> None:
-    calls = [{"router": r, "experts": e, "profiled": w} for r, e, w in ((1, 2, 4), (2, 3, 6), (90, 4, 99))]
-    assert together(calls, ["router", "experts"]) == {"router": 2, "experts": 3, "other": 1, "profiled": 6}
-    assert together(calls[:2], ["router"]) == {"router": 1.5, "other": 3.5, "profiled": 5}
-    assert together(calls[:1], []) == {"other": 4, "profiled": 4}
+def test_interruptions_of_different_phases_are_left_out_and_the_rest_adds_up() -> None:
+    calls = [{"router": r, "experts": e, "profiled": w} for r, e, w in ((1, 90, 92), (90, 3, 95), (2, 4, 99))]
+    assert together(calls, ["router", "experts"]) == {"router": 2, "experts": 4, "other": 2, "profiled": 8}
+    assert together(calls[:1], ["experts"]) == {"experts": 90, "other": 2, "profiled": 92}
+    assert together([{"router": 2, "profiled": 1.5}], ["router"]) == {"router": 2, "other": 0, "profiled": 2}
 
 
 # layers
