@@ -94,7 +94,7 @@ def _picture(prefix: str, entries: Sequence[Entry]) -> panels.Picture:
 
     return panels.Picture(
         prefix,
-        "Shares of a forward pass",
+        "Time by phase",
         Scale("share of a forward pass", "ratio"),
         row,
         legend=tuple(_word(name) for name in names),
@@ -153,13 +153,16 @@ def _ratio(entry: Entry) -> float | None:
 
 def _profiled(known: Sequence[Entry]) -> str:
     """Returns how far the profiled calls are from the timed ones."""
-    ratios = {entry.full: ratio for entry in known if (ratio := _ratio(entry)) is not None}
+    ratios = [ratio for entry in known if (ratio := _ratio(entry)) is not None]
     if not ratios:
         return ""
-    low, high = (naming.ratio(value) for value in (min(ratios.values()), max(ratios.values())))
+    low, high = naming.ratio(min(ratios)), naming.ratio(max(ratios))
     took = f"A profiled call took {low}" + (f" to {high}" if low != high else "") + " times as long as a timed one."
-    far = [name for name, ratio in ratios.items() if not 1 / FAR <= ratio <= FAR]
-    return f"{took} Where that is far from 1, shares only indicate: {naming.join(far)}." if far else took
+    far = sum(not 1 / FAR <= ratio <= FAR for ratio in ratios)
+    apart = (
+        f"In {naming.count(far, 'case')} of {len(ratios)} the two are more than {FAR} times apart: there shares only"
+    )
+    return f"{took} {apart} indicate; the table has each." if far else took
 
 
 def _backward(known: Sequence[Entry]) -> str:
