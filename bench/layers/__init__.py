@@ -14,6 +14,7 @@ from bench.axes import AXES, COMMON
 from bench.errors import InputError, unknown
 from bench.layers import controls, dropless, named, peers, soft, sparse, vit
 from bench.layers.layer import ORACLE as ORACLE
+from bench.layers.layer import PHASED as PHASED
 from bench.layers.layer import TARGET as TARGET
 from bench.layers.layer import Layer as Layer
 from bench.layers.layer import Package as Package

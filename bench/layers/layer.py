@@ -20,6 +20,9 @@ TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 ORACLE = "softmoe_ref.oracle:forward"
 
+PHASED = ("softmoe_ref.moe:MoE", "softmoe_ref.vit:ViT")
+"""The classes of which it is known where the phases of a call begin and end."""
+
 
 @dataclass(frozen=True)
 class Package:

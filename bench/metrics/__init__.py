@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.metrics import accuracy, efficiency, energy, memory, roofline, routing, speed
+from bench.metrics import accuracy, breakdown, efficiency, energy, memory, roofline, routing, speed
 from bench.metrics.metric import Metric
 
 TABLE: dict[str, Metric] = {
@@ -10,6 +10,7 @@ TABLE: dict[str, Metric] = {
     for family in (
         speed.FAMILY,
         memory.FAMILY,
+        breakdown.FAMILY,
         efficiency.FAMILY,
         roofline.FAMILY,
         energy.FAMILY,

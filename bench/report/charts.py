@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 WIDTH = 500
 ROW = 35
+LINE = 16
+LEGEND_LINE = 5
+"""Parts of a stack that fit a line of the legend."""
+
 LINE_LENGTH = 72
 """Characters that fit a row's name and figure together."""
 
@@ -104,7 +108,8 @@ def rows(
     tops = [sum(m.value for m in row.marks) if stacked else max(m.value for m in row.marks) for row in data]
     factor, label = units.axis_scale(tops, scale.unit)
     bottom, top = _limits(data, tops, log=scale.log)
-    foot, head = (74 if legend else 46), 30
+    lines = -(-len(legend) // LEGEND_LINE)
+    foot, head = (58 + LINE * lines if legend else 46), 30
     height = head + ROW * len(data) + foot
     with svg.drawing():
         figure = svg.canvas(WIDTH, height)
@@ -119,7 +124,10 @@ def rows(
         (_dots if dots else _bars)(axes, data, factor)
         axes.set_xlabel(f"{scale.title} ({label})" if label else scale.title, labelpad=2)
         if legend:
-            axes.legend(handles=_handles(data, legend, dots=dots), loc="upper left", ncols=len(legend),
+            handles = _handles(data, legend, dots=dots)
+            columns = -(-len(handles) // lines)
+            in_lines = [handle for column in range(columns) for handle in handles[column::columns]]
+            axes.legend(handles=in_lines, loc="upper left", ncols=columns,
                         bbox_to_anchor=(-0.01, -46 / (ROW * len(data))), borderaxespad=0, handlelength=1.4)  # fmt: skip
         figure.text(6 / WIDTH, 1 - 13 / height, shorten(plain(title), 66), va="center", ha="left", fontsize=9.5,
                     fontweight="bold")  # fmt: skip

@@ -31,7 +31,10 @@ class Panels:
 
 @dataclass(frozen=True)
 class Picture:
-    """What each panel shows: prefix of its ids, title, scale, how an entry becomes a row, parts of a row by name."""
+    """What each panel shows: prefix of its ids, title, scale, how an entry becomes a row, parts of a row by name.
+
+    Rows are ranked by what is drawn in them, or else by `rank`.
+    """
 
     id: str
     title: str
@@ -40,6 +43,7 @@ class Picture:
     legend: tuple[str, ...] = ()
     stacked: bool = False
     descending: bool = False
+    rank: Callable[[Entry], float] | None = None
 
 
 def looks(view: View) -> dict[str, Look]:
@@ -55,13 +59,14 @@ def looks(view: View) -> dict[str, Look]:
 def draw(view: View, entries: Sequence[Entry], picture: Picture, most: int = MOST_PANELS) -> Panels:
     """Returns one chart for each workload, the lowest figure (or the highest) in its first row."""
     groups = view.by_workload(entries)
+    rank = picture.rank
     charts = []
     hidden = 0
     shown = spread(list(groups), most)
     for i, workload in enumerate(shown):
         ranked = sorted(
             ((entry, picture.row(entry)) for entry in groups[workload]),
-            key=lambda pair: sum(mark.value for mark in pair[1].marks),
+            key=lambda pair: sum(mark.value for mark in pair[1].marks) if rank is None else rank(pair[0]),
             reverse=picture.descending,
         )
         kept = _keep(ranked)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bench.records import INSPECTION, Flag, Observation, Status
-from bench.worker import accuracy, energy, facts, flops, headroom, launch, memory, routing, saved, timing
+from bench.worker import accuracy, breakdown, energy, facts, flops, headroom, launch, memory, routing, saved, timing
 from bench.worker.subject import UnsupportedError, build
 
 if TYPE_CHECKING:
@@ -29,8 +29,10 @@ INSPECT = (
     flops.observe,
     accuracy.observe,
     energy.observe,
+    breakdown.observe,
 )
-"""What the first process of a case looks at, each in its own pass: memory on a fresh heap; energy last, it heats."""
+"""What the first process of a case looks at, each in its own pass: memory on a fresh heap; energy late, it heats, and
+only shares come after it."""
 
 
 WEIGH = (memory.observe, saved.observe, flops.observe)

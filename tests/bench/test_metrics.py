@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench import units
-from bench.metrics import TABLE, Metric, accuracy, efficiency, energy, memory, roofline, routing, speed
+from bench.metrics import TABLE, Metric, accuracy, breakdown, efficiency, energy, memory, roofline, routing, speed
 from bench.plan import single
 from bench.records import Case
 
@@ -15,6 +15,7 @@ BENCH = Path(__file__).parents[2] / "bench"
 FAMILIES = (
     speed.FAMILY,
     memory.FAMILY,
+    breakdown.FAMILY,
     efficiency.FAMILY,
     roofline.FAMILY,
     energy.FAMILY,
@@ -70,6 +71,14 @@ def test_names_are_unique_and_in_the_order_of_the_report() -> None:
         "saved_memory",
         "reserved_memory",
         "fragmentation",
+        "profiled_time",
+        "attention_time",
+        "dense_time",
+        "router_time",
+        "dispatch_time",
+        "experts_time",
+        "combine_time",
+        "other_time",
         "parameters",
         "flops",
         "flops_executed",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.report.sections import (
     accuracy,
+    breakdown,
     caveats,
     comparison,
     environment,
@@ -31,6 +32,7 @@ TABLE: tuple[Build, ...] = (
     peers.build,
     scaling.build,
     memory.build,
+    breakdown.build,
     flops.build,
     routing.build,
     accuracy.build,

@@ -15,7 +15,7 @@ from bench import conditions, energy, gpus, plan
 from bench.energy import NvmlCounter, RaplCounter
 from bench.records import Flag, Task
 from bench.watch import GpuWatch
-from bench.worker import device, main
+from bench.worker import breakdown, device, main
 from bench.worker import energy as energy_pass
 from bench.worker.energy import Window, idle_power, look, windows
 from bench.worker.finding import Finding
@@ -291,8 +291,8 @@ def test_a_gpu_s_counter_is_found_by_its_uuid(monkeypatch: pytest.MonkeyPatch) -
     assert asked == [UUID[4:]]
 
 
-def test_energy_is_looked_at_last_for_it_heats_the_device() -> None:
-    assert main.INSPECT[-1] is energy_pass.observe
+def test_energy_is_looked_at_late_for_it_heats_the_device() -> None:
+    assert main.INSPECT[-2:] == (energy_pass.observe, breakdown.observe)
 
 
 # the device
