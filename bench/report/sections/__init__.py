@@ -8,6 +8,7 @@ from bench.report.sections import (
     accuracy,
     caveats,
     comparison,
+    data,
     environment,
     failures,
     figures,
@@ -38,5 +39,6 @@ TABLE: tuple[Build, ...] = (
     failures.build,
     caveats.build,
     environment.build,
+    data.build,
     reproduce.build,
 )
