@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from bench.report.cells import Cell, Content
 from bench.report.naming import plain
 
 if TYPE_CHECKING:
@@ -19,12 +20,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table; numbers are aligned to the right, a long one may break its lines."""
+    """A column of a table; numbers are aligned to the right, a long one may break its lines.
+
+    `unit` is the base unit of its numbers, `ends` says that they are low and high of an interval, `choice` that readers
+    pick rows by its values.
+    """
 
     title: str
     number: bool = False
     hint: str = ""
     long: bool = False
+    unit: str = ""
+    ends: bool = False
+    choice: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class Table:
     """A table whose first column names the row; `ids` are the anchors of the rows."""
 
     columns: Sequence[Column]
-    rows: Sequence[Sequence[str | Markup]]
+    rows: Sequence[Sequence[Content]]
     caption: str = ""
     ids: Sequence[str] = ()
 
@@ -72,7 +80,8 @@ def items(lines: Iterable[str | Markup], kind: str = "") -> Markup:
 
 def table(found: Table) -> Markup:
     """Returns a table in a box that scrolls sideways."""
-    return fill("table.html", table=found)
+    rows = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in found.rows]
+    return fill("table.html", table=found, rows=rows)
 
 
 def gallery(charts: Iterable[Chart]) -> Markup:

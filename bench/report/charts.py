@@ -15,7 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from bench import units
-from bench.report import svg
+from bench.report import naming, svg
 from bench.report.naming import plain, shorten
 
 if TYPE_CHECKING:
@@ -132,8 +132,30 @@ def rows(
         figure.text(6 / WIDTH, 1 - 13 / height, shorten(plain(title), 66), va="center", ha="left", fontsize=9.5,
                     fontweight="bold")  # fmt: skip
         words = "; ".join(f"{plain(row.name)}: {row.text}" for row in data)
-        picture = svg.inline(figure, chart, plain(title), f"{scale.title} in rows. {words}.")
+        spots = [
+            svg.spot(axes, told(row, scale.unit, legend), axes.get_xlim(), (place - 0.5, place + 0.5))
+            for place, row in enumerate(data)
+        ]
+        picture = svg.inline(figure, chart, plain(title), f"{scale.title} in rows. {words}.", spots)
     return Chart(picture, beyond(clipped))
+
+
+def told(row: Row, unit: str, legend: Sequence[str] = ()) -> str:
+    """Returns what a row tells to who points at it: its whole name, its figures and their intervals."""
+    if len(row.marks) > 1:
+        figures = [f"{words} {exactly(mark, unit)}" for words, mark in zip(legend, row.marks, strict=False)]
+        return f"{plain(row.name)}\n{row.text}: {'; '.join(figures)}"
+    return f"{plain(row.name)}\n{row.text}{_reach(row.marks[0], unit)}"
+
+
+def exactly(mark: Mark, unit: str) -> str:
+    """Returns a figure with its interval."""
+    return f"{units.format_value(mark.value, unit)}{_reach(mark, unit)}"
+
+
+def _reach(mark: Mark, unit: str) -> str:
+    """Returns the interval of a figure, nothing where it is unknown."""
+    return "" if mark.low is None else f", 95 % interval {naming.span(mark.low, mark.high, unit)}"
 
 
 def beyond(clipped: int) -> str:

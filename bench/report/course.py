@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from bench import units
 from bench.report import svg
-from bench.report.charts import Chart, Look, Mark, beyond
+from bench.report.charts import Chart, Look, Mark, beyond, exactly
 from bench.report.naming import plain, shorten
 
 if TYPE_CHECKING:
@@ -87,7 +87,12 @@ def course(chart: str, title: str, frame: Frame, drawn: Course, words: str, note
         _finish(axes, frame, label, (limits[0] / factor, limits[1] / factor))
         figure.text(6 / WIDTH, 1 - 13 / height, shorten(plain(title), 66), va="center", ha="left", fontsize=9.5,
                     fontweight="bold")  # fmt: skip
-        picture = svg.inline(figure, chart, plain(title), words)
+        ends = axes.get_ylim()
+        spots = [
+            svg.spot(axes, f"{plain(frame.runs[at])}\n{exactly(mark, frame.unit)}", (at - 0.5, at + 0.5), ends)
+            for at, mark in zip(drawn.places, drawn.marks, strict=True)
+        ]
+        picture = svg.inline(figure, chart, plain(title), words, spots)
     return Chart(picture, " ".join(filter(None, (note, beyond(clipped)))))
 
 

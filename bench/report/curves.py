@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from bench import units
 from bench.axes import show_value
 from bench.report import svg
-from bench.report.charts import Chart, Look, Mark, beyond, readable_log
+from bench.report.charts import Chart, Look, Mark, beyond, exactly, readable_log
 from bench.report.naming import plain, shorten
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 WIDTH, PLOT = 500, 220
 LOG_FROM = 4.0
 """Values that grow by this factor or more are drawn on a log2 axis."""
+
+NEAR = 6.0
+"""So many points around a mark, those who point at it mean it."""
 
 Point = tuple["AxisValue", Mark]
 
@@ -80,7 +83,8 @@ def curves(chart: str, title: str, plane: Plane, series: Sequence[Series]) -> Ch
                     bbox_to_anchor=(-44 / (WIDTH - 72), -42 / PLOT), borderaxespad=0, labelspacing=0.3)  # fmt: skip
         figure.text(6 / WIDTH, 1 - 13 / height, shorten(plain(title), 66), va="center", ha="left", fontsize=9.5,
                     fontweight="bold")  # fmt: skip
-        picture = svg.inline(figure, chart, plain(title), _words(plane, series))
+        spots = _spots(axes, plane, series, spot, factor)
+        picture = svg.inline(figure, chart, plain(title), _words(plane, series), spots)
     return Chart(picture, beyond(clipped))
 
 
@@ -202,6 +206,25 @@ def _handle(line: Series, *, joined: bool) -> Line2D:
         return Line2D([], [], color=line.look.colour, dashes=_dashes(line), label=name)
     style = ("--" if line.look.dashed else "-") if joined else ""
     return Line2D([], [], color=line.look.colour, marker=line.look.marker, ms=6, mew=0, ls=style, label=name)
+
+
+def _spots(
+    axes: Axes, plane: Plane, series: Sequence[Series], spot: Sequence[dict[AxisValue, float]], factor: float
+) -> list[svg.Spot]:
+    """Returns what level lines and marks tell, marks over lines."""
+    lines = [
+        svg.spot(axes, f"{plain(line.name)}\n{exactly(line.level, plane.unit)} throughout", axes.get_xlim(),
+                 (line.level.value / factor,) * 2, NEAR / 2)
+        for line in series
+        if line.level is not None
+    ]  # fmt: skip
+    marks = [
+        svg.spot(axes, f"{plain(line.name)}, {plane.along} {show_value(value)}\n{exactly(mark, plane.unit)}",
+                 (spot[i][value],) * 2, (mark.value / factor,) * 2, NEAR)
+        for i, line in enumerate(series)
+        for value, mark in line.points
+    ]  # fmt: skip
+    return lines + marks
 
 
 def _words(plane: Plane, series: Sequence[Series]) -> str:

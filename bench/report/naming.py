@@ -176,13 +176,18 @@ def value(figure: Figure | None) -> str:
     return units.format_value(figure.value, figure.unit)
 
 
-def interval(found: Interval | None, shown: str) -> str:
+def interval(found: Interval | None, unit: str) -> str:
     """Returns low and high of an interval in people's units, a dash without one."""
-    if found is None or found.low is None or found.high is None:
+    return units.UNKNOWN if found is None else span(found.low, found.high, unit)
+
+
+def span(low: float | None, high: float | None, unit: str) -> str:
+    """Returns two numbers in people's units, a dash where one is unknown."""
+    if low is None or high is None:
         return units.UNKNOWN
-    low, high = units.format_value(found.low, shown), units.format_value(found.high, shown)
-    number, _, label = low.partition(" ")
-    return f"{number} to {high}" if label and high.endswith(f" {label}") else f"{low} to {high}"
+    first, last = units.format_value(low, unit), units.format_value(high, unit)
+    number, _, label = first.partition(" ")
+    return f"{number} to {last}" if label and last.endswith(f" {label}") else f"{first} to {last}"
 
 
 def times(found: Interval) -> str:

@@ -6,6 +6,7 @@ import io
 import re
 import warnings
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET  # the only input is matplotlib's own output
 
@@ -16,7 +17,9 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from matplotlib.axes import Axes
 
 INK, FAINT, PAPER = "#010203", "#040506", "#070809"
 """Stand-ins for text, grid and background: the page's style sheet gives them their colours, light or dark."""
@@ -75,7 +78,27 @@ def canvas(width: float, height: float) -> Figure:
     return figure
 
 
-def inline(figure: Figure, chart: str, title: str, description: str) -> Markup:
+@dataclass(frozen=True)
+class Spot:
+    """A box of a chart, in points from its upper left corner, that tells a text to who points at it."""
+
+    text: str
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+def spot(axes: Axes, text: str, x: tuple[float, float], y: tuple[float, float], margin: float = 0.0) -> Spot:
+    """Returns the box between two places of a plot, larger by a margin in points on each side."""
+    scale, whole = 72 / axes.figure.dpi, axes.figure.bbox
+    corners = axes.transData.transform([(x[0], y[0]), (x[1], y[1])])
+    left, right = sorted(min(max(float(at), 0.0), whole.width) * scale for at in corners[:, 0])
+    top, bottom = sorted((whole.height - min(max(float(at), 0.0), whole.height)) * scale for at in corners[:, 1])
+    return Spot(text, left - margin, top - margin, right - left + 2 * margin, bottom - top + 2 * margin)
+
+
+def inline(figure: Figure, chart: str, title: str, description: str, spots: Sequence[Spot] = ()) -> Markup:
     """Returns a figure as an `svg` element; `chart` makes its ids unique on the page, the rest is its text in words."""
     written = io.StringIO()
     figure.savefig(written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
@@ -100,6 +123,10 @@ def inline(figure: Figure, chart: str, title: str, description: str) -> Markup:
         words = ET.Element(tag, {"id": f"{chart}-{tag}"})
         words.text = text
         root.insert(place, words)
+    for found in spots:
+        box = {"x": found.left, "y": found.top, "width": found.width, "height": found.height}
+        told = ET.SubElement(root, "rect", {"class": "spot", **{name: f"{at:.1f}" for name, at in box.items()}})
+        ET.SubElement(told, "title").text = found.text
     return Markup(_themed(ET.tostring(root, encoding="unicode")))  # noqa: S704  (escaped by ElementTree)
 
 

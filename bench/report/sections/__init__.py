@@ -9,6 +9,7 @@ from bench.report.sections import (
     breakdown,
     caveats,
     comparison,
+    data,
     environment,
     failures,
     figures,
@@ -40,5 +41,6 @@ TABLE: tuple[Build, ...] = (
     failures.build,
     caveats.build,
     environment.build,
+    data.build,
     reproduce.build,
 )

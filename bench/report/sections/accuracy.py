@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report import blocks, naming, panels, view
+from bench.report import blocks, cells, naming, panels, view
 from bench.report.blocks import Column, Table
 from bench.report.charts import Mark, Row, Scale
 from bench.report.section import Section
@@ -12,6 +12,7 @@ from bench.report.section import Section
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.report.cells import Content
     from bench.results import RunResults
 
 METRICS = ("max_abs_error", "routing_agreement")
@@ -58,8 +59,14 @@ def build(runs: Sequence[RunResults]) -> Section | None:
         parts.append(blocks.gallery(drawn.charts))
         if drawn.left_out:
             parts.append(blocks.paragraph(drawn.left_out, "soft"))
-    columns = [Column("case"), Column("largest error", number=True), Column("routing agreement", number=True)]
-    rows = [[entry.full, *(naming.value(entry.figure(name)) for name in METRICS)] for entry in checked]
+    columns = [
+        Column("case"),
+        Column("largest error", number=True, unit="abs"),
+        Column("routing agreement", number=True, unit="ratio"),
+    ]
+    rows: list[list[Content]] = [
+        [entry.full, *(cells.figure(entry.figure(name)) for name in METRICS)] for entry in checked
+    ]
     table = blocks.table(Table(columns, rows, "Accuracy"))
     parts.append(blocks.details(f"Accuracy of {len(rows)} cases", table) if len(rows) >= FOLD_FROM else table)
     return Section("accuracy", "Accuracy", blocks.merge(parts))

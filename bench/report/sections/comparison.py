@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from bench import compare, duels, environment
 from bench.formats import words
-from bench.report import blocks, naming, view
+from bench.report import blocks, cells, naming, view
 from bench.report.blocks import Column, Table
+from bench.report.cells import Cell
 from bench.report.charts import Look, Mark, Row, Scale, rows
 from bench.report.facts import fact, fact_name
 from bench.report.section import Section
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
+    from bench.report.cells import Content
     from bench.results import RunResults
 
 TONES = {Verdict.SLOWER: "bad", Verdict.FAILED: "bad", Verdict.MISSING: "bad", Verdict.FASTER: "good"}
@@ -116,29 +118,31 @@ def _table(found: Comparisons, labels: Mapping[str, str]) -> Markup:
     raw = any(row.raw is not None for row in found.rows)
     columns = [
         Column("case"),
-        Column("base", number=True),
-        Column("candidate", number=True),
+        Column("base", number=True, unit="s"),
+        Column("candidate", number=True, unit="s"),
         Column("ratio", number=True),
-        Column("95 % interval", number=True),
+        Column("95 % interval", number=True, ends=True),
         *([Column("ratio without reference", number=True, hint="of the latencies as they are")] if raw else []),
-        Column("detectable", number=True, hint="smallest change that this shows in four of five attempts"),
-        Column("verdict"),
+        Column(
+            "detectable", number=True, hint="smallest change that this shows in four of five attempts", unit="ratio"
+        ),
+        Column("verdict", choice=True),
         Column("reason", long=True),
     ]
     body = [_row(row, found, labels, raw=raw) for row in words.worst_first(found)]
     return blocks.table(Table(columns, body, "Verdicts, worst first"))
 
 
-def _row(row: Comparison, found: Comparisons, labels: Mapping[str, str], *, raw: bool) -> list[str | Markup]:
+def _row(row: Comparison, found: Comparisons, labels: Mapping[str, str], *, raw: bool) -> list[Content]:
     """Returns the cells of one comparison, with `raw` the ratio of the times as they are."""
     return [
         labels[row.case_id],
-        naming.value(row.base),
-        naming.value(row.candidate),
-        "–" if row.ratio is None else naming.ratio(row.ratio.estimate),
-        "–" if row.ratio is None else naming.times(row.ratio),
-        *(["–" if row.raw is None else naming.ratio(row.raw.estimate)] if raw else []),
-        words.detectable(row) or "–",
+        cells.figure(row.base),
+        cells.figure(row.candidate),
+        cells.ratio(row.ratio.estimate if row.ratio else None),
+        cells.times(row.ratio),
+        *([cells.ratio(row.raw.estimate if row.raw else None)] if raw else []),
+        Cell(words.detectable(row) or "–", () if row.detectable is None else (row.detectable,)),
         blocks.badge(row.verdict.value, TONES.get(row.verdict, "soft")),
         words.why(row, found),
     ]
@@ -146,12 +150,15 @@ def _row(row: Comparison, found: Comparisons, labels: Mapping[str, str], *, raw:
 
 def _exact(found: Comparisons, labels: Mapping[str, str]) -> Markup | str:
     """Returns a row per figure without noise that differs, nothing where none does."""
-    body: list[list[str | Markup]] = [
+    body: list[list[Content]] = [
         [
             labels[row.case_id],
             words.metric(change.metric),
-            *words.sides(change),
-            "–" if change.ratio is None else f"{words.percent(change.ratio)} %",
+            *(
+                Cell(text, (side,))
+                for text, side in zip(words.sides(change), (change.base, change.candidate), strict=True)
+            ),
+            Cell("–") if change.ratio is None else Cell(f"{words.percent(change.ratio)} %", (change.ratio - 1,)),
             blocks.badge(*(("worse", "bad") if change.worse else ("within what is allowed", "soft"))),
         ]
         for row in words.worst_first(found)
@@ -167,12 +174,12 @@ def _layers(found: Comparisons, labels: Mapping[str, str]) -> Markup | str:
     """Returns a row per layer: the geometric mean of its ratios, and beside it the worst of them."""
     if found.compared < 2:
         return ""
-    body = [
+    body: list[list[Content]] = [
         [
             words.one_line(layer.layer),
             str(layer.cases),
-            naming.ratio(layer.mean_ratio),
-            "–" if layer.worst.ratio is None else naming.ratio(layer.worst.ratio.estimate),
+            cells.ratio(layer.mean_ratio),
+            cells.ratio(layer.worst.ratio.estimate if layer.worst.ratio else None),
             labels[layer.worst.case_id],
         ]
         for layer in found.layers

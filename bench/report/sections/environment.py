@@ -46,7 +46,7 @@ def _facts(title: str, runs: Sequence[RunResults], get: Callable[[RunResults], M
         return Markup("")
     heads = view.run_names(runs) if len(runs) > 1 else ["value"]
     rows = [[fact_name(name), *(fact(name, column.get(name)) for column in columns)] for name in names]
-    table = Table([Column("fact"), *(Column(head) for head in heads)], rows)
+    table = Table([Column("fact"), *(Column(head) for head in heads)], rows, title)
     return Markup('{}<div class="facts">{}</div>').format(blocks.heading(title), blocks.table(table))
 
 

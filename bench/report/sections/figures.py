@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench import caveats, units
+from bench import caveats, metrics
 from bench.axes import show_value
 from bench.records import Status
-from bench.report import blocks, naming, view
+from bench.report import blocks, cells, naming, view
 from bench.report.blocks import Column, Table
 from bench.report.section import Section
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
+    from bench.report.cells import Content
     from bench.report.view import Entry
     from bench.results import RunResults
 
@@ -38,18 +39,23 @@ def build(runs: Sequence[RunResults]) -> Section | None:
     names = view.run_names(runs)
     axes = [name for name in seen.axes if name != "layer"]
     columns = [
-        Column("layer"),
-        *([Column("run")] if seen.several else []),
-        *([Column("backend")] if any(naming.backend(entry.case) for entry in seen.entries) else []),
-        *(Column(naming.axis(name), number=_numeric(seen.entries, name)) for name in axes),
-        Column("latency", number=True, hint="of one call on the whole batch"),
-        Column("95 % interval", number=True, hint="of the latency, over processes"),
-        Column("spread within", number=True, hint="standard deviation of the latency's samples in one process"),
-        Column("spread between", number=True, hint="standard deviation of the processes' median latencies"),
-        *(Column(title, number=True) for _, title in COLUMNS),
+        Column("layer", choice=True),
+        *([Column("run", choice=True)] if seen.several else []),
+        *([Column("backend", choice=True)] if any(naming.backend(entry.case) for entry in seen.entries) else []),
+        *(Column(naming.axis(name), number=_numeric(seen.entries, name), choice=True) for name in axes),
+        Column("latency", number=True, hint="of one call on the whole batch", unit="s"),
+        Column("95 % interval", number=True, hint="of the latency, over processes", unit="s", ends=True),
+        Column(
+            "spread within",
+            number=True,
+            hint="standard deviation of the samples of one process",
+            unit="ratio",
+        ),
+        Column("spread between", number=True, hint="standard deviation of the medians of processes", unit="ratio"),
+        *(Column(title, number=True, unit=metrics.TABLE[metric].unit) for metric, title in COLUMNS),
         Column("processes", number=True, hint="fresh processes that timed the case"),
         Column("samples", number=True, hint="timed blocks of calls, over all processes"),
-        Column("status"),
+        Column("status", choice=True),
         Column("caveats", long=True),
     ]
     backend = any(naming.backend(entry.case) for entry in seen.entries)
@@ -73,18 +79,18 @@ def build(runs: Sequence[RunResults]) -> Section | None:
     return Section("figures", "All figures", body)
 
 
-def _row(entry: Entry, axes: Sequence[str], *, backend: bool) -> list[str | Markup]:
+def _row(entry: Entry, axes: Sequence[str], *, backend: bool) -> list[Content]:
     """Returns the cells of one case."""
     latency = entry.figure("latency")
     return [
         entry.layer,
         *([naming.backend(entry.case)] if backend else []),
         *(show_value(entry.case[name]) if name in entry.case else "" for name in axes),
-        naming.value(latency),
-        naming.interval(latency.interval if latency else None, "s"),
-        units.format_value(latency.within if latency else None, "ratio"),
-        units.format_value(latency.between if latency else None, "ratio"),
-        *(naming.value(entry.figure(metric)) for metric, _ in COLUMNS),
+        cells.figure(latency),
+        cells.interval(latency.interval if latency else None, "s"),
+        cells.quantity(latency.within if latency else None, "ratio"),
+        cells.quantity(latency.between if latency else None, "ratio"),
+        *(cells.figure(entry.figure(metric)) for metric, _ in COLUMNS),
         str(latency.interval.replicates) if latency else "–",
         str(latency.samples) if latency else "–",
         _status(entry.result.status),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report import blocks, naming, panels, view
+from bench.report import blocks, cells, panels, view
 from bench.report.blocks import Column, Table
 from bench.report.charts import Scale
 from bench.report.section import Section
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
+    from bench.report.cells import Cell, Content
     from bench.report.view import Entry
     from bench.results import RunResults
 
 COUNTS = ("flops", "flops_executed", "flops_torch", "flops_fvcore")
-TITLES = ("useful", "executed", "torch", "fvcore", "torch / executed")
+TITLES = ("useful", "executed", "torch", "fvcore")
 FOLD_FROM = 40
 """Tables of so many rows or more start folded."""
 
@@ -57,9 +58,13 @@ def build(runs: Sequence[RunResults]) -> Section | None:
 
 def _table(counted: Sequence[Entry]) -> Markup:
     """Returns a row of counts per case."""
-    columns = [Column("case"), *(Column(title, number=True) for title in TITLES)]
-    rows = [
-        [entry.full, *(naming.value(entry.figure(name)) for name in COUNTS), _agreement(entry)] for entry in counted
+    columns = [
+        Column("case"),
+        *(Column(title, number=True, unit="FLOP") for title in TITLES),
+        Column("torch / executed", number=True),
+    ]
+    rows: list[list[Content]] = [
+        [entry.full, *(cells.figure(entry.figure(name)) for name in COUNTS), _agreement(entry)] for entry in counted
     ]
     table = blocks.table(
         Table(columns, rows, "FLOPs of one call: by the formula (useful, executed) and by two counters")
@@ -67,7 +72,7 @@ def _table(counted: Sequence[Entry]) -> Markup:
     return blocks.details(f"FLOPs of {len(rows)} cases", table) if len(rows) >= FOLD_FROM else table
 
 
-def _agreement(entry: Entry) -> str:
+def _agreement(entry: Entry) -> Cell:
     """Returns torch's count over the formula's, a dash where one is unknown."""
     counted, formula = entry.value("flops_torch"), entry.value("flops_executed")
-    return naming.ratio(counted / formula) if counted and formula else "–"
+    return cells.ratio(counted / formula if counted and formula else None)

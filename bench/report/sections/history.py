@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from bench import history, metrics, units
 from bench.history import LATENCY, RELATIVE, Reading, percent, say
 from bench.records import Status
-from bench.report import blocks, course, naming, view
+from bench.report import blocks, cells, course, naming, view
 from bench.report.blocks import Column, Table
+from bench.report.cells import Cell
 from bench.report.charts import Mark
 from bench.report.course import BETTER, NEITHER, WORSE, Bend, Course, Frame
 from bench.report.section import Section
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from bench.history import Change, History, Trend
     from bench.metrics import Metric
     from bench.records import Case
+    from bench.report.cells import Content
     from bench.report.charts import Chart, Look
 
 FEWEST = 3
@@ -183,7 +185,7 @@ def _table(found: History, named: Sequence[tuple[Trend, str]]) -> Markup:
         Column("since first", number=True, hint="last over first: two single runs, with the noise of both"),
         Column("changes of level", long=True),
     ]
-    body = []
+    body: list[list[Content]] = []
     for trend, label in named:
         values, unit = trend.series.values, trend.series.unit
         ends = (values[0], values[-1]) if values else (None, None)
@@ -192,9 +194,14 @@ def _table(found: History, named: Sequence[tuple[Trend, str]]) -> Markup:
             [
                 label,
                 str(len(values)),
-                *(units.format_value(value, unit) for value in ends),
-                units.UNKNOWN if trend.series.change is None else percent(trend.series.change),
+                *(cells.quantity(value, unit) for value in ends),
+                _since(trend.series.change),
                 said or trend.remark or "none",
             ]
         )
     return blocks.table(Table(columns, body, "History, the worst change first"))
+
+
+def _since(change: float | None) -> Cell:
+    """Returns a ratio as the change that it is, a dash where it is unknown."""
+    return Cell(units.UNKNOWN) if change is None else Cell(percent(change), (change - 1,))

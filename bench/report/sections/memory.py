@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench import metrics, units
-from bench.report import blocks, naming, panels, view
+from bench.report import blocks, cells, panels, view
 from bench.report.blocks import Column, Table
 from bench.report.charts import Look, Mark, Row, Scale
 from bench.report.section import Section
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
+    from bench.report.cells import Content
     from bench.report.view import Entry
     from bench.results import RunResults
 
@@ -62,9 +63,9 @@ def _further(known: Sequence[Entry]) -> list[Markup]:
         return []
     columns = [
         Column("case"),
-        *(Column(metrics.TABLE[n].title, number=True, hint=metrics.TABLE[n].text) for n in names),
+        *(Column(m.title, number=True, hint=m.text, unit=m.unit) for m in (metrics.TABLE[name] for name in names)),
     ]
-    rows = [[entry.full, *(naming.value(entry.figure(name)) for name in names)] for entry in known]
+    rows: list[list[Content]] = [[entry.full, *(cells.figure(entry.figure(name)) for name in names)] for entry in known]
     return [blocks.table(Table(columns, rows, "What else is held in memory"))]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench import layers, units
-from bench.report import blocks, findings, naming, view
+from bench.report import blocks, cells, findings, naming, view
 from bench.report.blocks import Column, Table
 from bench.report.facts import fact
 from bench.report.section import Section
@@ -14,17 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.layers import Package
+    from bench.report.cells import Content
     from bench.report.view import Entry
     from bench.results import RunResults
 
 ANOTHER = "computes another function"
 COLUMNS = (
     Column("case"),
-    Column("output"),
-    Column("largest error", number=True, hint="against our layer in float64, with the same weights"),
+    Column("output", choice=True),
+    Column("largest error", number=True, hint="against our layer in float64, with the same weights", unit="abs"),
     Column("our layer"),
     Column("time, theirs / ours", number=True, hint="of latencies, paired by rounds; above 1 ours is faster"),
-    Column("95 % interval", number=True, hint="of that ratio, over processes"),
+    Column("95 % interval", number=True, hint="of that ratio, over processes", ends=True),
     Column("peak memory, theirs / ours", number=True, hint="of the one process of each that was inspected"),
     Column("remark", long=True),
 )
@@ -57,9 +58,9 @@ def build(runs: Sequence[RunResults]) -> Section | None:
     return Section("peers", "Layers of other packages", blocks.merge(parts))
 
 
-def _row(entry: Entry, package: Package, entries: Sequence[Entry]) -> list[str]:
+def _row(entry: Entry, package: Package, entries: Sequence[Entry]) -> list[Content]:
     """Returns the cells of one case; ratios only where its output agrees with a layer of ours."""
-    error = naming.value(entry.figure("max_abs_error"))
+    error = cells.figure(entry.figure("max_abs_error"))
     output, ours, remark = _judged(entry, package, entries)
     if ours is None:
         return [entry.full, output, error, *[units.UNKNOWN] * 4, remark]
@@ -70,9 +71,9 @@ def _row(entry: Entry, package: Package, entries: Sequence[Entry]) -> list[str]:
         output,
         error,
         ours.short,
-        naming.ratio(pairing.interval.estimate) if pairing else units.UNKNOWN,
-        naming.times(pairing.interval) if pairing else units.UNKNOWN,
-        naming.ratio(peaks[0] / peaks[1]) if peaks[0] and peaks[1] else units.UNKNOWN,
+        cells.ratio(pairing.interval.estimate if pairing else None),
+        cells.times(pairing.interval if pairing else None),
+        cells.ratio(peaks[0] / peaks[1] if peaks[0] and peaks[1] else None),
         _remark(pairing),
     ]
 

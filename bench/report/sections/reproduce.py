@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from bench import metrics, units
 from bench.records import SCHEMA_VERSION
-from bench.report import blocks, view
+from bench.report import blocks, naming, view
 from bench.report.blocks import Column, Table
 from bench.report.facts import date, fact
 from bench.report.section import Section
@@ -65,7 +65,9 @@ def build(runs: Sequence[RunResults]) -> Section:
         if metric.name in known
     ]
     if rows:
-        table = Table([Column("metric"), Column("base unit"), Column("better"), Column("meaning")], rows)
+        table = Table(
+            [Column("metric"), Column("base unit"), Column("better"), Column("meaning")], rows, "Every metric"
+        )
         parts.append(blocks.details("Every metric", blocks.table(table)))
     return Section("reproduce", "How to reproduce", blocks.merge(parts))
 
@@ -89,7 +91,9 @@ def _run(found: RunResults, name: str, *, several: bool) -> Markup:
     parts = [
         blocks.heading(name) if several else Markup(""),
         blocks.code(run.command) if run.command else blocks.paragraph("The command is not on record.", "soft"),
-        Markup('<div class="facts">{}</div>').format(blocks.table(Table([Column("fact"), Column("value")], rows))),
+        Markup('<div class="facts">{}</div>').format(
+            blocks.table(Table([Column("fact"), Column("value")], rows, f"Facts of run {naming.plain(run.name)}"))
+        ),
     ]
     if run.grid.strip():
         parts.append(blocks.details("The grid", blocks.code(run.grid.strip()), opened=not several))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench import layers, units
-from bench.report import blocks, naming, panels, view
+from bench.report import blocks, cells, naming, panels, view
 from bench.report.blocks import Column, Table
 from bench.report.charts import Look, Mark, Row, Scale
 from bench.report.section import Section
@@ -13,6 +13,7 @@ from bench.report.section import Section
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.report.cells import Content
     from bench.report.view import Entry
     from bench.results import RunResults
 
@@ -57,11 +58,13 @@ def build(runs: Sequence[RunResults]) -> Section | None:
         parts.append(blocks.paragraph("No case refused an assignment or left a token without an expert."))
     columns = [
         Column("case"),
-        Column("drop rate", number=True),
-        Column("unrouted", number=True),
-        Column("load imbalance", number=True),
+        Column("drop rate", number=True, unit="ratio"),
+        Column("unrouted", number=True, unit="ratio"),
+        Column("load imbalance", number=True, unit="factor"),
     ]
-    rows = [[entry.full, *(naming.value(entry.figure(name)) for name in METRICS)] for entry in routed]
+    rows: list[list[Content]] = [
+        [entry.full, *(cells.figure(entry.figure(name)) for name in METRICS)] for entry in routed
+    ]
     table = blocks.table(Table(columns, rows, "Routing"))
     parts.append(blocks.details(f"Routing of {len(rows)} cases", table) if len(rows) >= FOLD_FROM else table)
     return Section("routing", "Routing", blocks.merge(parts))

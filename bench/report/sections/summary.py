@@ -130,7 +130,8 @@ def _answers(seen: View, runs: Sequence[RunResults]) -> Markup:
             parts.append(blocks.paragraph(_nothing(found)))
         for workload, sentences in said.claims:
             if workload:
-                parts.append(Markup("<h4>{}</h4>").format(_capital(workload)))
+                title = Markup("<h4>{}</h4>") if len(runs) > 1 else Markup("<h3>{}</h3>")
+                parts.append(title.format(_capital(workload)))
             parts.append(blocks.items(sentences, "claims"))
         parts += [blocks.paragraph(note, "soft") for note in said.notes]
     return blocks.merge(parts)

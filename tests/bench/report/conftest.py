@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,11 @@ from bench.axes import AXES
 from bench.records import Case, Environment, Flag, Observation, Outcome, Planned, Run, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
 
     from bench.axes import AxisValue
     from bench.results import RunResults
@@ -111,7 +117,7 @@ def quick(**more: object) -> RunResults:
     return run(cases, outcomes, **more)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make() -> SimpleNamespace:
     return SimpleNamespace(
         case=case, inspection=inspection, timed=timed, failed=failed, run=run, full=full, quick=quick
@@ -123,3 +129,43 @@ def quick_page() -> str:
     from bench.report import render
 
     return render([quick()])
+
+
+QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's chromium, which reaches nobody; one for each module, so that none stays while others measure."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        proxy = {"server": "127.0.0.1:9", "bypass": "<-loopback>"}
+        opened = driver.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET, proxy=proxy)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, tmp_path: Path) -> Callable[..., AbstractContextManager[Page]]:
+    """Opens a page from its file; at the end nothing may have been complained of, nor anybody else be asked."""
+
+    @contextmanager
+    def opened(text: str, *, before: str = "", **context: object) -> Iterator[Page]:
+        path = tmp_path / "report.html"
+        path.write_text(text, encoding="utf-8")
+        place = browser.new_context(**context)
+        page = place.new_page()
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda asking: complaints.append(asking.url) if asking.url != path.as_uri() else None)
+        if before:
+            page.add_init_script(before)
+        page.goto(path.as_uri())
+        yield page
+        page.close()
+        place.close()
+        assert complaints == []
+
+    return opened

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections import Counter
 from html.parser import HTMLParser
@@ -43,7 +45,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if not {"style", "svg"} & set(self.open):
+        if not {"style", "svg", "script"} & set(self.open):
             self.text.append(data)
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
@@ -60,9 +62,20 @@ def test_nothing_comes_from_elsewhere(quick_page: str) -> None:
     links = [v for _, attributes, _ in page.elements for k, v in attributes.items() if k in {"href", "src", "action"}]
     assert links
     assert all(link.startswith("#") for link in links)
-    assert not {"script", "link", "iframe", "img", "object", "base"} & {tag for tag, *_ in page.elements}
+    assert not {"link", "iframe", "img", "object", "base"} & {tag for tag, *_ in page.elements}
+
+
+def test_only_our_one_script_may_run(quick_page: str) -> None:
+    page = Page(quick_page)
+    assert page.all("script") == [{"type": "application/json", "id": "rows"}, {}]
+    script = quick_page.rpartition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = next(meta["content"] for meta in page.all("meta") if "http-equiv" in meta)
-    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+    assert policy == (
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; "
+        "form-action 'none'"
+    )
+    assert not [key for _, attributes, _ in page.elements for key in attributes if key.startswith("on")]
 
 
 def test_tags_close_and_ids_are_unique_and_every_link_has_a_target(quick_page: str) -> None:
@@ -99,7 +112,7 @@ def test_words_in_charts_are_text_and_colours_follow_the_page(quick_page: str) -
 
 
 def test_sections_follow_their_table(quick_page: str) -> None:
-    order = "summary scaling memory flops routing accuracy figures caveats environment reproduce"
+    order = "summary scaling memory flops routing accuracy figures caveats environment data reproduce"
     assert sections(quick_page) == order.split()
 
 
@@ -152,7 +165,8 @@ def test_whatever_users_write_is_escaped(make: SimpleNamespace) -> None:
         comparable={"cpu": ATTACK, "<i>": ATTACK},
     )
     text = render([run, make.run([case], [], name="_other")])
-    assert "<script" not in text
+    assert len(Page(text).all("script")) == 2
+    assert "<script>alert" not in text
     assert "<i>" not in text
     assert "<b>" not in text
     assert "\x1b" not in text
