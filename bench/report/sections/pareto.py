@@ -122,7 +122,7 @@ def _fronts(group: Sequence[Entry], looks: dict[str, Look], number: int) -> list
 
 
 def _chart(chart: str, amount: Amount, front: Front, looks: dict[str, Look], without: int) -> Chart:
-    """Returns the chart of one front: its members numbered and solid, the others as outlines, some of them unknown."""
+    """Returns the chart of one front: its members numbered and solid, the others as outlines."""
     points, keys = [], []
     for number, offer in enumerate(front.members, 1):
         points.append(Point(offer.amount, _mark(offer, looks), number))
@@ -130,9 +130,9 @@ def _chart(chart: str, amount: Amount, front: Front, looks: dict[str, Look], wit
             keys.append(Key(looks[offer.entry.series], f"{number}  {offer.entry.short}"))
     points += [Point(offer.amount, _mark(offer, looks), faint=True) for offer in front.beaten]
     shown = {offer.entry.series for offer in front.members[:MOST_NAMED]}
-    others = dict.fromkeys(o.entry.kind for o in front.beaten if o.entry.series not in shown)
-    kinds = {offer.entry.kind: offer.entry.series for offer in front.beaten}
-    keys += [Key(looks[kinds[kind]], kind, faint=True) for kind in others]
+    others = {offer.entry.series: offer.entry.kind for offer in (*front.members, *front.beaten)}
+    keys += [Key(looks[series], kind, faint=True) for series, kind in others.items() if series not in shown]
+    first = front.members[0].entry
     title = f"Throughput against {amount.noun}"
     plane = Plane((f"{amount.noun}, more is better", amount.unit), ("throughput, higher is better", "token/s"))
     words = [f"{o.entry.short} {units.format_value(o.speed, 'token/s')} at {_much(o, amount)}" for o in front.members]
@@ -144,7 +144,7 @@ def _chart(chart: str, amount: Amount, front: Front, looks: dict[str, Look], wit
         note += f" The table names the {naming.count(left, 'member')} that the legend has no room for."
     return scatter.scatter(
         chart,
-        f"{title}, {front.members[0].entry.workload}".removesuffix(", "),
+        ", ".join(filter(None, (title, first.workload, first.run_name))),
         plane,
         points,
         [Line(front.corners)],
