@@ -41,6 +41,14 @@ BAR = 0.2
 
 MARKERS = "osD^vPX*<"
 
+LOG_TICKS = (
+    (3000.0, (1.0,)),
+    (150.0, (1.0, 3.0)),
+    (12.0, (1.0, 2.0, 5.0)),
+    (3.0, (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)),
+)
+"""Ticks of each decade by the factor that a log axis spans; one that spans less has those of a linear one."""
+
 
 @dataclass(frozen=True)
 class Chart:
@@ -107,7 +115,7 @@ def rows(
     dots = scale.log or (len(legend) > 1 and not stacked)
     tops = [sum(m.value for m in row.marks) if stacked else max(m.value for m in row.marks) for row in data]
     factor, label = units.axis_scale(tops, scale.unit)
-    bottom, top = _limits(data, tops, log=scale.log)
+    bottom, top = _limits(data, tops, scale)
     lines = -(-len(legend) // LEGEND_LINE)
     foot, head = (58 + LINE * lines if legend else 46), 30
     height = head + ROW * len(data) + foot
@@ -166,15 +174,16 @@ def beyond(clipped: int) -> str:
     return f"{which} beyond the chart; the table of all figures has its ends."
 
 
-def _limits(data: Sequence[Row], tops: Sequence[float], *, log: bool) -> tuple[float, float]:
-    """Returns the ends of the axis: room for estimates, and for intervals unless they dwarf them."""
+def _limits(data: Sequence[Row], tops: Sequence[float], scale: Scale) -> tuple[float, float]:
+    """Returns the ends of the axis: room for estimates, for intervals unless they dwarf them, and for line and band."""
     largest = max(tops, default=0.0)
     highs = [m.high for row in data for m in row.marks if m.high is not None]
-    if not log:
+    if not scale.log:
         return 0.0, max(largest * 1.06, min(max(highs, default=0.0) * 1.03, largest * WHISKER_REACH)) or 1.0
     values = [m.value for row in data for m in row.marks if m.value > 0]
     lows = [m.low for row in data for m in row.marks if m.low is not None and m.low > 0]
-    low, high = min(values, default=1.0), max(values, default=1.0)
+    against = [place for place in (scale.line, *(scale.band or ())) if place is not None]
+    low, high = min([*values, *against], default=1.0), max([*values, *against], default=1.0)
     return min(low / 1.25, max(min(lows, default=low) / 1.05, low / 4)), max(
         high * 1.25, min(max(highs, default=high) * 1.05, high * 4)
     )
@@ -205,10 +214,12 @@ def _scaffold(axes: Axes, scale: Scale, limits: tuple[float, float], count: int)
 
 
 def readable_log(axis: object) -> None:
-    """Gives a log axis ticks at 1, 2 and 5, more where it spans little, with plain numbers."""
+    """Gives a log axis ticks with plain numbers, as many as it has room for however much it spans."""
     low, high = sorted(axis.get_view_interval())  # type: ignore[attr-defined]
-    subs = (1.0, 2.0, 5.0) if high / low > 12 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
-    axis.set_major_locator(LogLocator(10, subs=subs, numticks=12))  # type: ignore[attr-defined]
+    span = high / low
+    subs = next((subs for least, subs in LOG_TICKS if span > least), ())
+    locator = LogLocator(10, subs=subs, numticks=12) if subs else MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
+    axis.set_major_locator(locator)  # type: ignore[attr-defined]
     axis.set_minor_locator(NullLocator())  # type: ignore[attr-defined]
     axis.set_major_formatter(lambda value, _: f"{value:g}")  # type: ignore[attr-defined]
     axis.set_minor_formatter(NullFormatter())  # type: ignore[attr-defined]

@@ -9,8 +9,8 @@ from bench.formats import words
 from bench.report import blocks, cells, naming, view
 from bench.report.blocks import Column, Table
 from bench.report.cells import Cell
-from bench.report.charts import Look, Mark, Row, Scale, rows
 from bench.report.facts import fact, fact_name
+from bench.report.forest import forest, labelled
 from bench.report.section import Section
 from bench.verdicts import Comparison, Comparisons, Verdict
 
@@ -23,18 +23,15 @@ if TYPE_CHECKING:
     from bench.results import RunResults
 
 TONES = {Verdict.SLOWER: "bad", Verdict.FAILED: "bad", Verdict.MISSING: "bad", Verdict.FASTER: "good"}
-LOOKS = {Verdict.SLOWER: Look(4), Verdict.FASTER: Look(2), Verdict.SAME: Look(6), Verdict.UNCLEAR: Look(1)}
-MOST_ROWS = 24
 
 
 def build(runs: Sequence[RunResults]) -> Section | None:
     """Returns the comparison of exactly two runs, the first being the base, or what a single duel has found.
 
-    Runs that do not compare say why not.
+    Runs that do not compare say why not. The chart of a duel is on the first screen, so it is not drawn again here.
     """
     if len(runs) == 1 and duels.is_duel(runs[0]):
-        fought = duels.of_results(runs[0])
-        return Section("comparison", f"{fought.candidate} against {fought.base}", show(fought, _labels(runs)))
+        return Section("comparison", "Comparison", show(duels.of_results(runs[0]), labels(runs), drawn=False))
     if len(runs) != 2:
         return None
     names = view.run_names(runs)
@@ -56,24 +53,24 @@ def build(runs: Sequence[RunResults]) -> Section | None:
         ]
         return Section("comparison", title, blocks.merge(parts))
     found = compare.compare(runs[0], runs[1])
-    return Section("comparison", title, show(found, _labels(runs)))
+    return Section("comparison", title, show(found, labels(runs)))
 
 
-def _labels(runs: Sequence[RunResults]) -> dict[str, str]:
+def labels(runs: Sequence[RunResults]) -> dict[str, str]:
     """Returns the names of cases by their ids."""
     return {entry.result.case.id: entry.plain for entry in reversed(view.of(runs).entries)}
 
 
-def show(found: Comparisons, labels: Mapping[str, str]) -> Markup:
-    """Returns a comparison whoever measured it; `labels` are the names of cases by their ids."""
-    labels = {row.case_id: labels.get(row.case_id, words.name(row)) for row in found.rows}
+def show(found: Comparisons, known: Mapping[str, str], *, drawn: bool = True) -> Markup:
+    """Returns a comparison whoever measured it; `known` are the names of cases by their ids."""
+    names = labelled(found, known)
     return blocks.merge(
         [
             *_said(found),
-            _chart(found, labels),
-            _table(found, labels),
-            _exact(found, labels),
-            _layers(found, labels),
+            forest("comparison-chart", found, names) if drawn else "",
+            _table(found, names),
+            _exact(found, names),
+            _layers(found, names),
         ]
     )
 
@@ -85,32 +82,6 @@ def _said(found: Comparisons) -> list[Markup | str]:
         blocks.items(map(naming.plain, found.remarks)) if found.remarks else "",
         blocks.paragraph(naming.plain(found.method)) if found.method else "",
     ]
-
-
-def _chart(found: Comparisons, labels: Mapping[str, str]) -> Markup | str:
-    """Returns ratios with their intervals around 1."""
-    data = [
-        Row(
-            labels[row.case_id],
-            f"{naming.ratio(row.ratio.estimate)} {row.verdict.value}",
-            (Mark(row.ratio.estimate, row.ratio.low, row.ratio.high, LOOKS.get(row.verdict, Look(6))),),
-        )
-        for row in words.worst_first(found)
-        if row.ratio is not None
-    ]
-    if not data:
-        return ""
-    scale = Scale(
-        "ratio of latencies, below 1 the candidate is faster",
-        "factor",
-        log=True,
-        line=1.0,
-        band=(1 / (1 + found.threshold), 1 + found.threshold),
-    )
-    drawn = blocks.gallery([rows("comparison-chart", "Latency ratio, worst first", scale, data[:MOST_ROWS])])
-    left = len(data) - MOST_ROWS
-    note = f"Not drawn: {naming.count(left, 'further case')}; the table has them." if left > 0 else ""
-    return blocks.merge([drawn, blocks.paragraph(note, "soft") if note else ""])
 
 
 def _table(found: Comparisons, labels: Mapping[str, str]) -> Markup:

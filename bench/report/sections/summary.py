@@ -6,18 +6,22 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from bench import caveats
+from bench import caveats, duels, layers
+from bench.formats import words
 from bench.records import FAILED, Status
 from bench.report import blocks, findings, naming, panels, view
 from bench.report.charts import Scale
 from bench.report.facts import date, device
+from bench.report.forest import forest, labelled
 from bench.report.section import Section
+from bench.report.sections import comparison
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bench.report.view import View
     from bench.results import RunResults
+    from bench.verdicts import LayerSummary
 
 GRAVEST = (
     "suspect",
@@ -57,6 +61,7 @@ GRAVEST = (
 """Every caveat, by how much it may change the answer; those of newer versions come before all others."""
 
 MOST_CAVEATS = 3
+MOST_LAYERS = 4
 INTERVALS = (
     "Bars are estimates over fresh processes, whiskers their 95 % intervals. Compare rows by the sentences above, not "
     "by whether whiskers overlap: those compare within rounds."
@@ -65,6 +70,8 @@ INTERVALS = (
 
 def build(runs: Sequence[RunResults]) -> Section:
     """Returns the summary; every report has one."""
+    if len(runs) == 1 and duels.is_duel(runs[0]):
+        return _duel(runs[0])
     seen = view.of(runs)
     parts = [_facts(found) for found in runs]
     parts.append(
@@ -86,6 +93,35 @@ def build(runs: Sequence[RunResults]) -> Section:
         if drawn.left_out:
             parts.append(blocks.paragraph(drawn.left_out, "soft"))
     return Section("summary", _question(runs), blocks.merge(parts))
+
+
+def _duel(found: RunResults) -> Section:
+    """Returns the first screen of a duel: what was compared, what came of it, and the ratios."""
+    fought = duels.of_results(found)
+    names = labelled(fought, comparison.labels([found]))
+    headline, worst = words.headline(fought, lambda row: names[row.case_id])
+    sentences = [f"{headline}{worst}.", f"{words.compared(fought, others=False)}: {words.tally(fought)}."]
+    sentences += [_layer(layer, names) for layer in fought.layers[:MOST_LAYERS] if len(fought.rows) > 1]
+    said = blocks.items(map(naming.plain, [*sentences, *fought.remarks]), "claims")
+    rest = "Every verdict with its reason stands under Comparison; the sections after it show the candidate alone."
+    return Section(
+        "summary",
+        naming.plain(f"{fought.candidate} against {fought.base}"),
+        blocks.merge(
+            [
+                _facts(found),
+                Markup('<div class="answer"><div>{}</div>{}</div>').format(said, _care([found])),
+                forest("summary-forest", fought, names),
+                blocks.paragraph(rest, "soft"),
+            ]
+        ),
+    )
+
+
+def _layer(found: LayerSummary, names: Mapping[str, str]) -> str:
+    """Returns a layer's geometric mean beside its worst case."""
+    title = layers.TABLE[found.layer].title if found.layer in layers.TABLE else words.one_line(found.layer)
+    return f"{title}: {words.layer(found, lambda row: names[row.case_id])}."
 
 
 def _question(runs: Sequence[RunResults]) -> str:

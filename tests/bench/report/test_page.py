@@ -112,7 +112,7 @@ def test_words_in_charts_are_text_and_colours_follow_the_page(quick_page: str) -
 
 
 def test_sections_follow_their_table(quick_page: str) -> None:
-    order = "summary scaling memory flops routing accuracy figures caveats environment data reproduce"
+    order = "summary pareto scaling memory flops roofline routing accuracy figures caveats environment data reproduce"
     assert sections(quick_page) == order.split()
 
 

@@ -21,8 +21,10 @@ from bench.report.sections import (
     figures,
     flops,
     memory,
+    pareto,
     peers,
     reproduce,
+    roofline,
     routing,
     scaling,
 )  # fmt: skip
@@ -57,10 +59,10 @@ def charts(section: Section) -> dict[str, str]:
 
 
 def test_table_names_every_section_once() -> None:
-    assert len(table.TABLE) == len(set(table.TABLE)) == 15
+    assert len(table.TABLE) == len(set(table.TABLE)) == 18
 
 
-@pytest.mark.parametrize("module", [scaling, memory, flops, routing, accuracy, caveats, peers])
+@pytest.mark.parametrize("module", [scaling, memory, flops, routing, accuracy, caveats, peers, pareto, roofline])
 def test_sections_without_data_are_absent(make: SimpleNamespace, module: ModuleType) -> None:
     failing = make.case()
     assert module.build([make.run([failing], [make.failed(failing, Status.ERROR, "no")])]) is None
