@@ -179,7 +179,7 @@ def spread(items: Sequence[str], most: int) -> list[str]:
 
 def run_names(runs: Sequence[RunResults]) -> list[str]:
     """Returns the names of runs, with the start of their ids where two share a name."""
-    names = [naming.plain(found.run.name) for found in runs]
+    names = [naming.line(found.run.name) for found in runs]
     return [
         f"{name} ({found.run.id[:8]})" if names.count(name) > 1 else name
         for name, found in zip(names, runs, strict=True)

@@ -8,6 +8,7 @@ from bench.report.sections import (
     accuracy,
     caveats,
     comparison,
+    devices,
     environment,
     failures,
     figures,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 TABLE: tuple[Build, ...] = (
     summary.build,
     comparison.build,
+    devices.build,
     history.build,
     peers.build,
     scaling.build,

@@ -57,6 +57,9 @@ GRAVEST = (
 """Every caveat, by how much it may change the answer; those of newer versions come before all others."""
 
 MOST_CAVEATS = 3
+LONGEST = 300
+"""Characters of a question."""
+
 INTERVALS = (
     "Bars are estimates over fresh processes, whiskers their 95 % intervals. Compare rows by the sentences above, not "
     "by whether whiskers overlap: those compare within rounds."
@@ -90,10 +93,10 @@ def build(runs: Sequence[RunResults]) -> Section:
 
 def _question(runs: Sequence[RunResults]) -> str:
     """Returns the question that the first grid asks, or the names of the runs."""
-    asked = list(dict.fromkeys(naming.plain(found.run.description).strip() for found in runs))
+    asked = list(dict.fromkeys(naming.line(found.run.description, LONGEST) for found in runs))
     if len(asked) == 1 and asked[0]:
         return asked[0]
-    return f"Runs {naming.join(view.run_names(runs))}" if len(runs) > 1 else f"Run {naming.plain(runs[0].run.name)}"
+    return f"Runs {naming.join(view.run_names(runs))}" if len(runs) > 1 else f"Run {naming.line(runs[0].run.name)}"
 
 
 def _facts(found: RunResults) -> Markup:
@@ -111,7 +114,7 @@ def _facts(found: RunResults) -> Markup:
     if found.run.state != "complete":
         badges.append(blocks.badge(f"run {found.run.state}", "bad"))
     lines = [
-        Markup("<strong>{}</strong>").format(naming.plain(found.run.name)),
+        Markup("<strong>{}</strong>").format(naming.line(found.run.name)),
         device(found),
         date(found.run.started),
         Markup(" ").join(badges),
