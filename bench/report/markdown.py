@@ -156,6 +156,8 @@ class _Sections(HTMLParser):
             self._of_chart = False
         if tag in _WORDS:
             self._text = []
+        if tag == "span" and "badge" in (known.get("class") or "").split() and "".join(self._text).strip():
+            self._text = ["".join(self._text).rstrip(), ", "]
         self._open(tag, known)
 
     def _open(self, tag: str, known: Mapping[str, str | None]) -> None:

@@ -199,7 +199,7 @@ def _range(faster: str, slower: str, ratios: Sequence[tuple[Interval, str]], tot
     ordered = sorted(ratios, key=lambda pair: pair[0].estimate)
     ends = [f"{_factor(each.estimate)} times in {case} (95\u00a0% interval {_reach(each)})"
             for each, case in (ordered[0], ordered[-1])]  # fmt: skip
-    which = f"{len(ordered)} of {naming.count(total, 'case')} that both have"
+    which = "the one case that both have" if total == 1 else f"{len(ordered)} of {total} cases that both have"
     if len(ordered) == 1:
         return f"{faster} is faster than {slower} in {which}: {ends[0]}."
     mean = _factor(geometric_mean([each.estimate for each, _ in ordered]))

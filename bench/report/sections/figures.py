@@ -29,6 +29,8 @@ COLUMNS = (
 )
 """Metric and head of each column after latency."""
 
+NOT_LISTED = "Without a row: {} cases that were not measured."
+
 
 def build(runs: Sequence[RunResults]) -> Section | None:
     """Returns the table of every case, or None where a run has none."""
@@ -54,10 +56,11 @@ def build(runs: Sequence[RunResults]) -> Section | None:
     ]
     backend = any(naming.backend(entry.case) for entry in seen.entries)
     rows = []
-    for entry in seen.entries:
+    for entry in seen.listed:
         layer, *rest = _row(entry, axes, backend=backend)
         rows.append([layer, *([names[entry.number]] if seen.several else []), *rest])
-    ids = [entry.anchor for entry in seen.entries]
+    left = len(seen.entries) - len(seen.listed)
+    ids = [entry.anchor for entry in seen.listed]
     body = blocks.merge(
         [
             blocks.paragraph(
@@ -67,6 +70,7 @@ def build(runs: Sequence[RunResults]) -> Section | None:
                 "(on the logarithm). Where between is the larger, more processes help and longer ones do not."
             ),
             blocks.table(Table(columns, rows, f"All figures, {naming.count(len(rows), 'case')}", ids)),
+            *([blocks.paragraph(NOT_LISTED.format(left), "soft")] if left else []),
             _fixed(seen.entries, axes),
         ]
     )

@@ -104,7 +104,8 @@ def _facts(found: RunResults) -> Markup:
     failed = sum(found.count(status) for status in FAILED)
     skipped = found.count(Status.SKIPPED) + found.count(Status.UNSUPPORTED)
     missing = found.count(None)
-    badges = [blocks.badge(f"{found.count(Status.OK)} of {naming.count(len(found.cases), 'case')} ok", "good")]
+    good = found.count(Status.OK)
+    badges = [blocks.badge(f"{good} of {naming.count(len(found.cases), 'case')} ok", "good" if good else "soft")]
     if failed:
         badges.append(blocks.link_badge("failures", f"{failed} failed", "bad"))
     if skipped:

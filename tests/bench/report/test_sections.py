@@ -57,7 +57,7 @@ def charts(section: Section) -> dict[str, str]:
 
 
 def test_table_names_every_section_once() -> None:
-    assert len(table.TABLE) == len(set(table.TABLE)) == 14
+    assert len(table.TABLE) == len(set(table.TABLE)) == 15
 
 
 @pytest.mark.parametrize("module", [scaling, memory, flops, routing, accuracy, caveats, peers])
