@@ -83,7 +83,7 @@ def _row(entry: Entry, axes: Sequence[str], *, backend: bool) -> list[str | Mark
     return [
         entry.layer,
         *([naming.backend(entry.case)] if backend else []),
-        *(show_value(entry.case[name]) if name in entry.case else "" for name in axes),
+        *(naming.line(show_value(entry.case[name])) if name in entry.case else "" for name in axes),
         naming.value(latency),
         naming.interval(latency.interval if latency else None, "s"),
         units.format_value(latency.within if latency else None, "ratio"),
@@ -93,7 +93,8 @@ def _row(entry: Entry, axes: Sequence[str], *, backend: bool) -> list[str | Mark
         str(latency.samples) if latency else "–",
         _status(entry.result.status),
         blocks.merge_words(
-            blocks.link(f"caveat-{flag.code}", _title(flag.code), flag.detail) for flag in entry.result.flags
+            blocks.link(f"caveat-{flag.code}", _title(flag.code), naming.line(flag.detail))
+            for flag in entry.result.flags
         ),
     ]
 
@@ -110,7 +111,7 @@ def _status(status: Status | None) -> Markup:
 def _title(code: str) -> str:
     """Returns the title of a caveat."""
     known = caveats.TABLE.get(code)
-    return known.title if known else code
+    return known.title if known else naming.line(code)
 
 
 def _numeric(entries: Sequence[Entry], name: str) -> bool:
@@ -125,6 +126,6 @@ def _fixed(entries: Sequence[Entry], axes: Sequence[str]) -> Markup:
     for entry in entries:
         for name, value in entry.case.items():
             if name not in {*axes, "layer", "backend"}:
-                fixed.setdefault(name, []).append(show_value(value))
+                fixed.setdefault(name, []).append(naming.line(show_value(value)))
     lines = [f"{naming.axis(name)} = {', '.join(dict.fromkeys(values))}" for name, values in fixed.items()]
     return blocks.paragraph(f"The same throughout, or implied by the columns: {'; '.join(lines)}.", "soft")

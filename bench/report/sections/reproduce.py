@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from bench import metrics, units
 from bench.records import SCHEMA_VERSION
-from bench.report import blocks, view
+from bench.report import blocks, naming, view
 from bench.report.blocks import Column, Table
 from bench.report.facts import date, fact
 from bench.report.section import Section
@@ -77,9 +77,9 @@ def _run(found: RunResults, name: str, *, several: bool) -> Markup:
     packages = run.environment.informational.get("packages")
     version = packages.get("softmoe-bench") if isinstance(packages, dict) else None
     rows = [
-        ["run", run.name],
+        ["run", naming.plain(run.name)],
         ["id", blocks.inline_code(run.id)],
-        ["state", run.state],
+        ["state", naming.plain(run.state)],
         ["started", date(run.started)],
         ["took", took],
         ["softmoe-bench", fact("version", version)],

@@ -113,7 +113,7 @@ def _facts(found: RunResults) -> Markup:
     if missing:
         badges.append(blocks.link_badge("failures", f"{missing} not measured", "bad"))
     if found.run.state != "complete":
-        badges.append(blocks.badge(f"run {found.run.state}", "bad"))
+        badges.append(blocks.badge(f"run {naming.line(found.run.state)}", "bad"))
     lines = [
         Markup("<strong>{}</strong>").format(naming.line(found.run.name)),
         device(found),

@@ -26,9 +26,7 @@ def pictures(quick_page: str) -> list[assets.Picture]:
     return assets.pictures(quick_page)
 
 
-def test_every_chart_of_the_page_is_named_by_section_and_chart(
-    quick_page: str, pictures: list[assets.Picture]
-) -> None:
+def test_every_chart_of_the_page_is_named_by_section_and_chart(quick_page: str, pictures: list[assets.Picture]) -> None:
     assert len(pictures) == quick_page.count("<svg")
     names = [picture.name for picture in pictures]
     assert len(set(names)) == len(names)

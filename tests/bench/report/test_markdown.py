@@ -44,7 +44,9 @@ def test_it_says_what_the_page_says_first_in_order(make: SimpleNamespace) -> Non
 
 def test_every_case_has_a_row_and_tables_are_tables(make: SimpleNamespace) -> None:
     text = told(make.quick())
-    assert "| `Dense FFN, batch size 1` | 1.01 ms | 985 µs to 1.04 ms | 99.0 ktoken/s | 3.00 MiB | ok, 1 caveat |" in text
+    assert (
+        "| `Dense FFN, batch size 1` | 1.01 ms | 985 µs to 1.04 ms | 99.0 ktoken/s | 3.00 MiB | ok, 1 caveat |" in text
+    )
     assert len(re.findall(r"^\| `", text, re.MULTILINE)) == 10
     for block in text.split("\n\n"):
         if block.startswith("|"):

@@ -253,7 +253,7 @@ def test_where_all_failed_the_reasons_are_the_report(make: SimpleNamespace) -> N
 
 @pytest.mark.parametrize(
     ("lacking", "without", "still"),
-    [("latency", {"scaling"}, {"memory"}), ("memory", {"memory"}, {"flops"}), ("flops", set(), {"memory"})],
+    [("latency", {"scaling"}, {"memory"}), ("memory", {"memory"}, {"scaling"}), ("flops", set(), {"memory"})],
 )
 def test_a_missing_metric_is_a_dash_and_never_zero(
     make: SimpleNamespace, lacking: str, without: set[str], still: set[str]
