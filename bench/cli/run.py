@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from bench import units
-from bench.cli.options import json_option, layer_option, more_settings, set_option, store_option, writable
+from bench.cli.options import json_option, layer_option, more_settings, set_option, store_option
+from bench.cli.report import check as check_report
+from bench.cli.report import choose, write_report
 from bench.errors import Exit, InputError, StoreError, WorkerError
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 @click.option("--executor", default="isolated", help="isolated | inline (for debuggers).")
 @click.option("--resume", metavar="RUN", help="Go on with a run: measure only what it lacks.")
 @click.option("--retry-failed", is_flag=True, help="With --resume: also measure again what failed.")
-@click.option("--report", "report_to", type=click.Path(path_type=Path), help="Write an HTML report at the end.")
+@click.option("--report", "report_to", type=click.Path(path_type=Path), help="Write a report at the end: .html or .md.")
 @json_option
 def run(  # noqa: PLR0913, PLR0917  (one argument per option)
     grid: str | None,
@@ -63,7 +65,8 @@ def run(  # noqa: PLR0913, PLR0917  (one argument per option)
 
     began = time.monotonic()
     if report_to is not None:
-        writable(report_to, "report")
+        choose(report_to)
+        check_report(report_to)
     if retry_failed and resume is None:
         raise InputError("--retry-failed measures again what failed in a run: name it with --resume RUN")
     options = {"repeats": repeats, "max_seconds": max_seconds, "timeout": timeout}
@@ -180,9 +183,7 @@ def _answer(store: Store, run: Run, summary: Summary, *, report_to: Path | None,
         click.echo(f"interrupted; everything measured is kept, go on with: {_again(store, run)}", err=True)
         return Exit.INTERRUPTED
     if report_to is not None:
-        from bench import report  # noqa: PLC0415
-
-        report.write([found], report_to)
+        write_report([found], report_to, choose(report_to))
         click.echo(f"report: {report_to}", err=True)
     return Exit.INCOMPLETE if summary.failed else Exit.OK
 

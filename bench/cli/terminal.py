@@ -83,16 +83,12 @@ def show_run(found: RunResults) -> None:
         )
     for result in found.cases:
         if result.status not in (Status.OK, None):
-            why = reason(result.status, result.detail)
-            out.print(f"{result.status}: {case_name(result.case, names)}: {why}", markup=False)
-    counts = ", ".join(
-        f"{found.count(status)} {'not measured' if status is None else status.value}"
-        for status in (*Status, None)
-        if found.count(status)
-    )
-    out.print(
-        f"run {found.run.name} ({found.run.id}), {found.run.state}: {len(found.cases)} cases, {counts}", markup=False
-    )
+            why = words.one_line(reason(result.status, result.detail))
+            out.print(f"{result.status}: {_name(result, names)}: {why}", markup=False)
+    ends = [(found.count(end), "not measured" if end is None else end.value) for end in (*Status, None)]
+    counts = ", ".join(f"{count} {end}" for count, end in ends if count)
+    named = f"run {words.one_line(found.run.name)} ({words.one_line(found.run.id)}), {found.run.state}"
+    out.print(f"{named}: {len(found.cases)} cases, {counts}", markup=False)
 
 
 def _width(out: Console, table: Table) -> int:
@@ -110,10 +106,16 @@ def _run_table(
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("notes")
     for result in found.cases:
-        axes = [show_value(result.case[name]) if name in result.case else "" for name in names]
+        axes = [words.one_line(show_value(result.case[name]), NAME) if name in result.case else "" for name in names]
         cells = _figures(result)
-        table.add_row(case_name(result.case, ()), *axes, *(cells[name] for name in figures), _note(result, marks))
+        row = [_name(result, (), 2 * NAME), *axes, *(cells[name] for name in figures), _note(result, marks)]
+        table.add_row(*map(Text, row))
     return table
+
+
+def _name(result: CaseResult, names: Sequence[str], most: int = WIDTH) -> str:
+    """Returns what a case is called, in a line that no name of a layer can break."""
+    return words.one_line(case_name(result.case, names), most)
 
 
 def _names(found: RunResults) -> list[str]:
@@ -291,7 +293,7 @@ def _marks(found: RunResults) -> dict[str, str]:
 
 def _note(result: CaseResult, marks: dict[str, str]) -> str:
     """Returns the status if it is not ok, and the letters of the caveats."""
-    letters = "".join(sorted(marks[flag.code] for flag in result.flags))
+    letters = "".join(sorted(marks[flag.code] for flag in result.flags if flag.code in marks))
     if result.status is Status.OK:
         return letters
     return f"{'not measured' if result.status is None else result.status.value} {letters}".strip()

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 UNITS = {"_bytes": "B", "_hz": "Hz"}
 """Endings of facts that are quantities in base units."""
 
+LONGEST = 80
+"""Characters of a device's name."""
+
 
 def fact(name: str, value: object) -> str:
     """Returns a fact as people write it, a dash where it is unknown."""
@@ -37,16 +40,20 @@ def fact_name(name: str) -> str:
 
 def device(found: RunResults) -> str:
     """Returns what the cases ran on, in a few words."""
-    facts = found.run.environment.comparable
     names = {str(result.case.get("device", "cpu")) for result in found.cases}
-    cores = facts.get("cores_usable")
-    cpu = fact("cpu", facts.get("cpu") or "unknown processor")
-    if isinstance(cores, int):
-        cpu = f"{cpu}, {naming.count(cores, 'core')}"
-    gpu = fact("gpu", facts.get("gpu") or "unknown GPU")
     if names == {"cuda"}:
-        return gpu
-    return f"{gpu} and {cpu}" if "cuda" in names else cpu
+        return device_of(found, "cuda")
+    return f"{device_of(found, 'cuda')} and {device_of(found, 'cpu')}" if "cuda" in names else device_of(found, "cpu")
+
+
+def device_of(found: RunResults, kind: str) -> str:
+    """Returns what cases of one device, cpu or cuda, ran on."""
+    facts = found.run.environment.comparable
+    if kind == "cuda":
+        return naming.line(fact("gpu", facts.get("gpu") or "unknown GPU"), LONGEST)
+    cpu = naming.line(fact("cpu", facts.get("cpu") or "unknown processor"), LONGEST)
+    cores = facts.get("cores_usable")
+    return f"{cpu}, {naming.count(cores, 'core')}" if isinstance(cores, int) else cpu
 
 
 def date(seconds: float | None) -> str:

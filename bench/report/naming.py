@@ -92,12 +92,23 @@ STATUSES = {
     None: "not measured",
 }
 
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+LONGEST = 160
+"""Characters of a layer's name, of an axis' value and of a run's name; the grid under How to reproduce has all."""
+
+_CONTROL = re.compile(
+    r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
+    r"|[\u202a-\u202e\u2066-\u2069]"  # what reverses the words after it too
+)
 
 
 def plain(text: str) -> str:
     """Returns a text without terminal colours and characters that no page may hold."""
     return _CONTROL.sub("", text)
+
+
+def line(text: str, length: int = LONGEST) -> str:
+    """Returns a text as one line of bounded length."""
+    return shorten(" ".join(plain(text).split()), length)
 
 
 def shorten(text: str, length: int) -> str:
@@ -125,20 +136,20 @@ def phrase(name: str, value: AxisValue) -> str:
     if isinstance(value, bool):
         return axis(name) if value else f"no {axis(name)}"
     if name not in PHRASES and name in {"dtype", "device", "mode", "launch", "backend"}:
-        return show_value(value)
-    return plain(PHRASES.get(name, f"{axis(name)} {{}}").format(show_value(value)))
+        return line(show_value(value))
+    return line(PHRASES.get(name, f"{axis(name)} {{}}").format(show_value(value)))
 
 
 def layer(case: Mapping[str, AxisValue]) -> str:
     """Returns the title of a case's layer; one from outside is called by its import target."""
     known = layers.known(case)
-    return plain(str(case["layer"])) if known is None else known.title
+    return line(str(case["layer"])) if known is None else known.title
 
 
 def backend(case: Mapping[str, AxisValue]) -> str:
     """Returns the backend; for a layer of another package that has but one way, the package; else nothing."""
     package = layers.package(case["layer"])
-    return plain(str(case.get("backend") or (package.name if package else "")))
+    return line(str(case.get("backend") or (package.name if package else "")))
 
 
 def kind(case: Mapping[str, AxisValue]) -> str:

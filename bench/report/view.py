@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import mode
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 DERIVED = ("slots_per_expert", "group_size")
 """Axes that a grid often derives from another one; a name leaves them out where the rest implies them."""
+
+MOST_WAITING = 100
+"""Cases that were not measured and still have a row each."""
 
 
 @dataclass(frozen=True)
@@ -119,13 +123,41 @@ class View:
         return groups
 
     @property
+    def listed(self) -> tuple[Entry, ...]:
+        """Those that have a row in the table of all figures: all but those that a run never came to, if they are many."""
+        waiting = sum(entry.result.status is None for entry in self.entries)
+        if waiting <= MOST_WAITING:
+            return self.entries
+        return tuple(entry for entry in self.entries if entry.result.status is not None)
+
+    @property
     def axes(self) -> list[str]:
         """Every axis that tells cases apart, in the order of their table."""
         return order_axes(sorted({name for names in self.own.values() for name in names} | set(self.workload_axes)))
 
 
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """A run by its identity: two of them are equal only if they are one."""
+
+    found: RunResults
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.found is self.found
+
+    def __hash__(self) -> int:
+        return id(self.found)
+
+
 def of(runs: Sequence[RunResults]) -> View:
+    """Returns the view of some runs; the last one is remembered, because every section asks for it."""
+    return _of(tuple(map(_Same, runs)))
+
+
+@lru_cache(maxsize=1)
+def _of(same: tuple[_Same, ...]) -> View:
     """Returns the view of some runs."""
+    runs = [each.found for each in same]
     cases = [result.case for found in runs for result in found.cases]
     by_layer: dict[str, list[Mapping[str, AxisValue]]] = {}
     for case in cases:
@@ -179,7 +211,7 @@ def spread(items: Sequence[str], most: int) -> list[str]:
 
 def run_names(runs: Sequence[RunResults]) -> list[str]:
     """Returns the names of runs, with the start of their ids where two share a name."""
-    names = [naming.plain(found.run.name) for found in runs]
+    names = [naming.line(found.run.name) for found in runs]
     return [
         f"{name} ({found.run.id[:8]})" if names.count(name) > 1 else name
         for name, found in zip(names, runs, strict=True)

@@ -10,6 +10,7 @@ from bench.report.sections import (
     caveats,
     comparison,
     data,
+    devices,
     environment,
     failures,
     figures,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 TABLE: tuple[Build, ...] = (
     summary.build,
     comparison.build,
+    devices.build,
     history.build,
     pareto.build,
     peers.build,

@@ -20,6 +20,9 @@ REASON_LENGTH = 200
 FOLD_FROM = 8
 """So many cases that share a reason are folded."""
 
+MOST_NAMED = 200
+"""Cases of one reason that are named."""
+
 
 def build(runs: Sequence[RunResults]) -> Section | None:
     """Returns failed, skipped, missing and untimed cases by reason, or None where all went well."""
@@ -32,7 +35,8 @@ def build(runs: Sequence[RunResults]) -> Section | None:
         return None
     total = sum(len(group) for group in groups.values())
     parts = [blocks.paragraph(f"{total} of {naming.count(len(seen.entries), 'case')} have no full answer.")]
-    parts += [_group(words, detail, group) for (words, detail), group in groups.items()]
+    anchors = {entry.anchor for entry in seen.listed}
+    parts += [_group(words, detail, group, anchors) for (words, detail), group in groups.items()]
     return Section("failures", "Failures and skips", blocks.merge(parts))
 
 
@@ -53,13 +57,16 @@ def _why(entry: Entry) -> tuple[str, str] | None:
     return None
 
 
-def _group(words: str, detail: str, group: Sequence[Entry]) -> Markup:
+def _group(words: str, detail: str, group: Sequence[Entry], anchors: set[str]) -> Markup:
     """Returns one reason with its cases and the whole of what is known."""
     line, _, whole = detail.partition("\x00")
     title = Markup("<h3>{} {}</h3>").format(
         blocks.badge(words, "soft" if words in {"skipped", "unsupported"} else "bad"), naming.count(len(group), "case")
     )
-    names = blocks.items(blocks.link(entry.anchor, entry.full) for entry in group)
+    named = [
+        blocks.link(entry.anchor, entry.full) if entry.anchor in anchors else entry.full for entry in group[:MOST_NAMED]
+    ]
+    names = blocks.items([*named, f"and {len(group) - MOST_NAMED} more"] if len(group) > MOST_NAMED else named)
     parts = [title, blocks.paragraph(line)]
     parts.append(names if len(group) < FOLD_FROM else blocks.details(f"{len(group)} cases", names))
     if whole.strip() and naming.plain(whole).strip() != line:

@@ -30,6 +30,8 @@ COLUMNS = (
 )
 """Metric and head of each column after latency."""
 
+NOT_LISTED = "Without a row: {} cases that were not measured."
+
 
 def build(runs: Sequence[RunResults]) -> Section | None:
     """Returns the table of every case, or None where a run has none."""
@@ -60,10 +62,11 @@ def build(runs: Sequence[RunResults]) -> Section | None:
     ]
     backend = any(naming.backend(entry.case) for entry in seen.entries)
     rows = []
-    for entry in seen.entries:
+    for entry in seen.listed:
         layer, *rest = _row(entry, axes, backend=backend)
         rows.append([layer, *([names[entry.number]] if seen.several else []), *rest])
-    ids = [entry.anchor for entry in seen.entries]
+    left = len(seen.entries) - len(seen.listed)
+    ids = [entry.anchor for entry in seen.listed]
     body = blocks.merge(
         [
             blocks.paragraph(
@@ -73,6 +76,7 @@ def build(runs: Sequence[RunResults]) -> Section | None:
                 "(on the logarithm). Where between is the larger, more processes help and longer ones do not."
             ),
             blocks.table(Table(columns, rows, f"All figures, {naming.count(len(rows), 'case')}", ids)),
+            *([blocks.paragraph(NOT_LISTED.format(left), "soft")] if left else []),
             _fixed(seen.entries, axes),
         ]
     )
@@ -85,7 +89,7 @@ def _row(entry: Entry, axes: Sequence[str], *, backend: bool) -> list[Content]:
     return [
         entry.layer,
         *([naming.backend(entry.case)] if backend else []),
-        *(show_value(entry.case[name]) if name in entry.case else "" for name in axes),
+        *(naming.line(show_value(entry.case[name])) if name in entry.case else "" for name in axes),
         cells.figure(latency),
         cells.interval(latency.interval if latency else None, "s"),
         cells.quantity(latency.within if latency else None, "ratio"),
@@ -95,7 +99,8 @@ def _row(entry: Entry, axes: Sequence[str], *, backend: bool) -> list[Content]:
         str(latency.samples) if latency else "–",
         _status(entry.result.status),
         blocks.merge_words(
-            blocks.link(f"caveat-{flag.code}", _title(flag.code), flag.detail) for flag in entry.result.flags
+            blocks.link(f"caveat-{flag.code}", _title(flag.code), naming.line(flag.detail))
+            for flag in entry.result.flags
         ),
     ]
 
@@ -112,7 +117,7 @@ def _status(status: Status | None) -> Markup:
 def _title(code: str) -> str:
     """Returns the title of a caveat."""
     known = caveats.TABLE.get(code)
-    return known.title if known else code
+    return known.title if known else naming.line(code)
 
 
 def _numeric(entries: Sequence[Entry], name: str) -> bool:
@@ -127,6 +132,6 @@ def _fixed(entries: Sequence[Entry], axes: Sequence[str]) -> Markup:
     for entry in entries:
         for name, value in entry.case.items():
             if name not in {*axes, "layer", "backend"}:
-                fixed.setdefault(name, []).append(show_value(value))
+                fixed.setdefault(name, []).append(naming.line(show_value(value)))
     lines = [f"{naming.axis(name)} = {', '.join(dict.fromkeys(values))}" for name, values in fixed.items()]
     return blocks.paragraph(f"The same throughout, or implied by the columns: {'; '.join(lines)}.", "soft")

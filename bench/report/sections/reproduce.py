@@ -79,9 +79,9 @@ def _run(found: RunResults, name: str, *, several: bool) -> Markup:
     packages = run.environment.informational.get("packages")
     version = packages.get("softmoe-bench") if isinstance(packages, dict) else None
     rows = [
-        ["run", run.name],
+        ["run", naming.plain(run.name)],
         ["id", blocks.inline_code(run.id)],
-        ["state", run.state],
+        ["state", naming.plain(run.state)],
         ["started", date(run.started)],
         ["took", took],
         ["softmoe-bench", fact("version", version)],

@@ -62,6 +62,9 @@ GRAVEST = (
 
 MOST_CAVEATS = 3
 MOST_LAYERS = 4
+LONGEST = 300
+"""Characters of a question."""
+
 INTERVALS = (
     "Bars are estimates over fresh processes, whiskers their 95 % intervals. Compare rows by the sentences above, not "
     "by whether whiskers overlap: those compare within rounds."
@@ -126,10 +129,10 @@ def _layer(found: LayerSummary, names: Mapping[str, str]) -> str:
 
 def _question(runs: Sequence[RunResults]) -> str:
     """Returns the question that the first grid asks, or the names of the runs."""
-    asked = list(dict.fromkeys(naming.plain(found.run.description).strip() for found in runs))
+    asked = list(dict.fromkeys(naming.line(found.run.description, LONGEST) for found in runs))
     if len(asked) == 1 and asked[0]:
         return asked[0]
-    return f"Runs {naming.join(view.run_names(runs))}" if len(runs) > 1 else f"Run {naming.plain(runs[0].run.name)}"
+    return f"Runs {naming.join(view.run_names(runs))}" if len(runs) > 1 else f"Run {naming.line(runs[0].run.name)}"
 
 
 def _facts(found: RunResults) -> Markup:
@@ -137,7 +140,8 @@ def _facts(found: RunResults) -> Markup:
     failed = sum(found.count(status) for status in FAILED)
     skipped = found.count(Status.SKIPPED) + found.count(Status.UNSUPPORTED)
     missing = found.count(None)
-    badges = [blocks.badge(f"{found.count(Status.OK)} of {naming.count(len(found.cases), 'case')} ok", "good")]
+    good = found.count(Status.OK)
+    badges = [blocks.badge(f"{good} of {naming.count(len(found.cases), 'case')} ok", "good" if good else "soft")]
     if failed:
         badges.append(blocks.link_badge("failures", f"{failed} failed", "bad"))
     if skipped:
@@ -145,9 +149,9 @@ def _facts(found: RunResults) -> Markup:
     if missing:
         badges.append(blocks.link_badge("failures", f"{missing} not measured", "bad"))
     if found.run.state != "complete":
-        badges.append(blocks.badge(f"run {found.run.state}", "bad"))
+        badges.append(blocks.badge(f"run {naming.line(found.run.state)}", "bad"))
     lines = [
-        Markup("<strong>{}</strong>").format(naming.plain(found.run.name)),
+        Markup("<strong>{}</strong>").format(naming.line(found.run.name)),
         device(found),
         date(found.run.started),
         Markup(" ").join(badges),

@@ -117,10 +117,29 @@ def quick(**more: object) -> RunResults:
     return run(cases, outcomes, **more)
 
 
+H100 = {
+    **{"gpu": "NVIDIA H100 80GB HBM3", "gpu_memory_bytes": 80 * 2**30, "gpu_sm_count": 132},
+    **{"gpu_compute_capability": "9.0", "gpu_driver_major": "570", "cuda": "12.8", "cudnn": 91002, "tf32": False},
+    **{"cpu": "Intel Xeon Platinum 8480C", "cores_usable": 16},
+}
+
+
+def on_gpu(found: RunResults, *factors: float, **more: object) -> RunResults:
+    """The cases of a run on an H100, each so many times as fast; the factors are taken in turn."""
+    cases, outcomes = [], []
+    for i, result in enumerate(found.cases):
+        of = result.case.with_axes(device="cuda")
+        seconds = [second / factors[i % len(factors)] for second in result.figures["latency"].by_repeat.values()]
+        cases.append(of)
+        outcomes += full(of, *seconds)
+    facts = {**H100, **more.pop("comparable", {})}
+    return run(cases, outcomes, **{"name": "h100-1", "id": "b" * 12, "comparable": facts, **more})
+
+
 @pytest.fixture(scope="session")
 def make() -> SimpleNamespace:
     return SimpleNamespace(
-        case=case, inspection=inspection, timed=timed, failed=failed, run=run, full=full, quick=quick
+        case=case, inspection=inspection, timed=timed, failed=failed, run=run, full=full, quick=quick, on_gpu=on_gpu
     )
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import shutil
 from collections import Counter
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from bench import results
 from bench.records import Status
 from bench.report import render, write
+from bench.store import open_store
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import SimpleNamespace
 
 VOID = {"meta", "br", "hr", "img", "link", "input", "path", "use", "rect", "circle"}
@@ -234,3 +237,118 @@ def test_unusual_runs_make_a_page(make: SimpleNamespace, wanted: str) -> None:
     page = Page(render([runs[wanted]]))
     assert page.open == []
     assert page.all("h1")
+
+
+# odd runs: what a reader sees
+
+
+def seen(text: str) -> str:
+    return re.sub(r"\s+", " ", " ".join(Page(text).text))
+
+
+def test_an_empty_run_says_so(make: SimpleNamespace) -> None:
+    text = render([make.run([], [])])
+    assert sections(text) == ["summary", "environment", "reproduce"]
+    assert "0 of 0 cases ok The run has no case." in seen(text)
+    assert "badge good" not in text
+
+
+def test_where_all_failed_the_reasons_are_the_report(make: SimpleNamespace) -> None:
+    cases = [make.case(), make.case("soft")]
+    outcomes = [make.failed(cases[0], Status.OUT_OF_MEMORY, "needs 20 GiB of 16 GiB")]
+    text = render([make.run(cases, [*outcomes, make.failed(cases[1], Status.ERROR, "Traceback\nValueError: boom")])])
+    assert sections(text) == ["summary", "figures", "failures", "environment", "reproduce"]
+    assert "0 of 2 cases ok 2 failed" in seen(text)
+    assert "badge good" not in text, "nothing is green where nothing went well"
+    assert "No case ended well, so there is no answer; the reasons are under Failures." in seen(text)
+    assert "out of memory 1 case needs 20 GiB of 16 GiB" in seen(text)
+    assert "error 1 case ValueError: boom" in seen(text)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "without", "still"),
+    [("latency", {"scaling"}, {"memory"}), ("memory", {"memory"}, {"scaling"}), ("flops", set(), {"memory"})],
+)
+def test_a_missing_metric_is_a_dash_and_never_zero(
+    make: SimpleNamespace, lacking: str, without: set[str], still: set[str]
+) -> None:
+    cases = [make.case("soft", num_experts=n) for n in (2, 4)]
+    if lacking == "flops":
+        cases = [case.with_axes(layer=f"some.module:Layer{i}") for i, case in enumerate(cases)]
+    looked = {"peak_memory": 3 * 2**20, "activation_memory": 2**20, "parameter_memory": 2 * 2**20}
+    outcomes = [] if lacking == "memory" else [make.inspection(of, **looked) for of in cases]
+    outcomes += [] if lacking == "latency" else [o for of in cases for o in make.timed(of, 0.01, 0.0101, 0.0102)]
+    text = render([make.run(cases, outcomes)])
+    assert not without & set(sections(text))
+    assert still <= set(sections(text))
+    row = re.search(r'<tr id="case-1-.*?</tr>', text, flags=re.DOTALL)[0]
+    cells = [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<td.*?</td>", row, flags=re.DOTALL)]
+    assert "–" in cells
+    assert not {"0", "0 s", "0 B", "0 FLOP", "nan", "None", "inf"} & set(cells)
+    if lacking == "latency":
+        assert "none was timed, so nothing can be said of speed" in seen(text)
+
+
+def test_number_formats_are_told_apart_everywhere(make: SimpleNamespace) -> None:
+    cases = [make.case(layer, dtype=dtype) for layer in ("dense", "soft") for dtype in ("float32", "bfloat16")]
+    text = render([make.run(cases, [o for i, of in enumerate(cases) for o in make.full(of, *[0.01 * (i + 1)] * 3)])])
+    assert "Float32 Dense FFN is the fastest of 2 designs" in seen(text)
+    assert "Bfloat16 Dense FFN is the fastest of 2 designs" in seen(text)
+    assert {"Latency, float32", "Latency, bfloat16"} <= set(re.findall(r"<title id=[^>]*>([^<]*)<", text))
+
+
+def test_an_interrupted_run_says_what_it_lacks(make: SimpleNamespace) -> None:
+    cases = [make.case(), make.case("soft")]
+    text = seen(render([make.run(cases, make.full(cases[0], 0.01, 0.011, 0.012), state="interrupted")]))
+    assert "1 of 2 cases ok 1 not measured run interrupted" in text
+    assert "1 of 2 cases have no full answer and are not ranked; see Failures." in text
+    assert "The run ended before this case was measured. Soft MoE · fused" in text
+
+
+def test_ten_thousand_cases_of_which_few_were_measured_are_a_small_page(make: SimpleNamespace) -> None:
+    cases = [
+        make.case("soft", num_experts=experts, batch_size=batch, seq_len=tokens)
+        for experts in range(1, 101)
+        for batch in range(1, 11)
+        for tokens in range(10, 20)
+    ]
+    outcomes = [o for of in cases[:2] for o in make.full(of, 0.01, 0.011, 0.012)]
+    text = render([make.run(cases, outcomes, state="interrupted")])
+    assert len(text.encode()) < 400_000
+    page = Page(text)
+    assert "2 of 10000 cases ok 9998 not measured" in seen(text)
+    assert "Without a row: 9998 cases that were not measured." in seen(text)
+    assert "and 9798 more" in seen(text)
+    ids = {attributes["id"] for _, attributes, _ in page.elements if "id" in attributes}
+    assert {a["href"][1:] for a in page.all("a")} <= ids
+
+
+BAD = "x:</script><img src=x onerror=alert(1)>\u202e\u05d0\nline\x07 " + "y" * 10_000
+
+
+def test_a_hostile_name_is_short_text_everywhere(make: SimpleNamespace) -> None:
+    case = make.case("soft").with_axes(layer=BAD)
+    other = make.case("soft").with_axes(layer=BAD, num_experts=16)
+    outcomes = [*make.full(case, 0.01, 0.011, 0.012), make.failed(other, Status.TIMEOUT, BAD)]
+    text = render([make.run([case, other], outcomes, name=BAD, description=BAD, comparable={"cpu": BAD})])
+    assert "<img" not in text
+    assert "</script>" not in re.sub(r"<script[^>]*>.*?</script>", "", text, flags=re.DOTALL)
+    assert not {"\u202e", "\x07"} & set(text)
+    assert Page(text).open == []
+    whole = "y" * 1000
+    shown = [words for words in Page(text).text if whole not in words]
+    assert all(len(words) < 1000 for words in shown)
+    assert "x:</script><img src=x onerror=alert(1)>א line y" in seen(text), "shown as it was written, in one line"
+    assert len(text) < 200_000
+
+
+def test_a_run_from_a_store_of_an_older_form_is_a_report(tmp_path: Path) -> None:
+    shutil.copy(Path(__file__).parents[2] / "data" / "stores" / "form-1.db", tmp_path / "old.db")
+    store = open_store(str(tmp_path / "old.db"))
+    found = results.load(store, store.runs()[-1])
+    store.close()
+    text = render([found])
+    assert found.run.name in seen(text)
+    assert {"summary", "figures", "environment", "reproduce"} <= set(sections(text))
+    assert f"of {len(found.cases)} cases ok" in seen(text)
+    assert Page(text).open == []
