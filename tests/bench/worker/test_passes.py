@@ -206,12 +206,15 @@ def test_unknown_memory_is_a_caveat_and_no_figure(monkeypatch: pytest.MonkeyPatc
     assert set(values(finding)) == {"parameters", "parameter_memory"}
 
 
-def test_timed_processes_keep_freed_memory_and_inspected_ones_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr(memory, "keep_freed", lambda: not asked.append(1))
+def test_timed_processes_keep_freed_memory_and_inspected_ones_only_for_their_last_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(memory, "keep_freed", lambda: not asked.append("keep"))
+    monkeypatch.setattr(memory, "forget", lambda _subject: asked.append("pass"))
     facts_of = [main.attempt(plan.task(soft(), repeat, SETTINGS))["facts"] for repeat in (0, 1)]
     assert [found["freed_memory_kept"] for found in facts_of] == [False, True]
-    assert len(asked) == 1
+    assert asked == [*["pass"] * (len(main.INSPECT) - 1), "keep", "pass", "keep", "pass"]
     assert facts_of[1]["page_faults_per_sample"] >= 0
 
 
