@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from statistics import median
@@ -71,8 +71,15 @@ class Case(Mapping[str, AxisValue]):
     def __getitem__(self, name: str) -> AxisValue:
         return self.axes[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.axes
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.axes)
+
+    def items(self) -> ItemsView[str, AxisValue]:
+        """Returns the axes with their values."""
+        return self.axes.items()
 
     def __len__(self) -> int:
         return len(self.axes)

@@ -43,9 +43,11 @@ class Figure:
         return self.interval.estimate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CaseResult:
     """Everything known of one case of a run; `status` is None where nothing was measured yet.
+
+    It is equal only to itself: comparing thousands of them by all that they hold takes minutes.
 
     `ceilings` are those of its machine, as `bench.metrics.roofline` names them.
     """
@@ -69,9 +71,9 @@ class CaseResult:
         return None if figure is None else figure.value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunResults:
-    """A run with the results of its cases, in the order of the plan."""
+    """A run with the results of its cases, in the order of the plan; equal only to itself, as they are."""
 
     run: Run
     cases: tuple[CaseResult, ...]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from statistics import NormalDist, fmean, median, quantiles, stdev, variance
+from statistics import NormalDist, fmean, median, quantiles, variance
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -204,8 +204,14 @@ def _log_interval(logs: Sequence[float], confidence: float) -> Interval:
     centre = fmean(logs)
     if len(logs) < 2:
         return Interval(math.exp(centre), None, None, len(logs))
-    reach = t_quantile(len(logs) - 1, confidence) * stdev(logs) / math.sqrt(len(logs))
+    reach = t_quantile(len(logs) - 1, confidence) * _deviation(logs) / math.sqrt(len(logs))
     return Interval(math.exp(centre), math.exp(centre - reach), math.exp(centre + reach), len(logs))
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """Returns the standard deviation of at least two values; `statistics` computes it in fractions, at ten times."""
+    centre = fmean(values)
+    return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))
 
 
 def _logs(values: Sequence[float]) -> list[float]:
@@ -236,7 +242,7 @@ def between_spread(medians: Sequence[float]) -> float | None:
     """
     if len(medians) < 2 or min(medians) <= 0:
         return None
-    return stdev(_logs(medians))
+    return _deviation(_logs(medians))
 
 
 def share_interval(count: int, total: int, confidence: float = CONFIDENCE) -> Interval:

@@ -21,6 +21,7 @@ from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.selfcheck import selfcheck
 from bench.cli.show import show
+from bench.cli.spelling import adapt
 from bench.cli.store import store
 from bench.errors import BenchError, Exit
 from bench.interrupts import first_only
@@ -59,6 +60,8 @@ for command in (
 
 def main() -> None:
     """Runs the command line and turns what can go wrong for a user into one line and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        adapt(stream)
     try:
         with first_only():
             code = group(standalone_mode=False)

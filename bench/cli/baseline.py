@@ -57,7 +57,7 @@ def list_baselines(store: str | None, as_json: bool) -> None:  # noqa: FBT001  (
 def show(name: str, store: str | None, as_json: bool) -> None:  # noqa: FBT001  (click passes flags by name)
     """Show the run that a baseline stands for."""
     from bench import results  # noqa: PLC0415
-    from bench.cli import answer, terminal  # noqa: PLC0415
+    from bench.cli import answer, run_table  # noqa: PLC0415
     from bench.store import open_store  # noqa: PLC0415
 
     opened = open_store(store)
@@ -65,7 +65,7 @@ def show(name: str, store: str | None, as_json: bool) -> None:  # noqa: FBT001  
     if as_json:
         answer.write(answer.of_run(found))
     else:
-        terminal.show_run(found)
+        run_table.show(found)
 
 
 @baseline.command()

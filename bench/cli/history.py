@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,13 +14,6 @@ if TYPE_CHECKING:
 
     from bench.history import Change, History, Series, Trend
     from bench.records import Run
-
-BLOCKS = "▁▂▃▄▅▆▇█"
-WIDEST = 24
-"""Characters of the longest line of blocks; more runs than that share one."""
-
-FLAT = 1.2
-"""A line of blocks spans at least this factor, so that noise does not look like a mountain."""
 
 ID_SHOWN = 6
 
@@ -106,7 +97,7 @@ def show(found: History) -> None:
     from rich.table import Table  # noqa: PLC0415
 
     from bench import metrics  # noqa: PLC0415
-    from bench.cli import terminal  # noqa: PLC0415
+    from bench.cli import bars, terminal  # noqa: PLC0415
     from bench.history import RELATIVE, say  # noqa: PLC0415
 
     out = terminal.console()
@@ -117,7 +108,7 @@ def show(found: History) -> None:
     table.add_column("", no_wrap=True)
     names = _names(found)
     for trend, name in zip(found.trends, names, strict=True):
-        table.add_row(name, *_cells(trend.series))
+        table.add_row(name, *_cells(trend.series, blocks=bars.has_blocks(out.encoding)))
     out.print(table)
     for trend, name in zip(found.trends, names, strict=True):
         for change in trend.changes:
@@ -141,25 +132,6 @@ def show(found: History) -> None:
     )
 
 
-def sparkline(values: Sequence[float], width: int = WIDEST) -> str:
-    """Returns figures as a line of blocks on a logarithmic scale; several share one where there are more than fit."""
-    if not values:
-        return ""
-    count = min(width, len(values))
-    shared = [values[len(values) * i // count : len(values) * (i + 1) // count] for i in range(count)]
-    levels = [median(some) for some in shared]
-    if min(levels) > 0:
-        levels = [math.log(level) for level in levels]
-        least = math.log(FLAT)
-    else:
-        least = max(levels) * (FLAT - 1)
-    low, high = min(levels), max(levels)
-    room = max(least - (high - low), 0.0)
-    low, span = low - room / 2, (high - low + room) or 1.0
-    top = len(BLOCKS) - 1
-    return "".join(BLOCKS[min(top, max(0, round((level - low) / span * top)))] for level in levels)
-
-
 def _names(found: History) -> list[str]:
     """Returns the name of each series: its layer and what varies, its machine where there are several."""
     from bench.axes import case_name  # noqa: PLC0415
@@ -172,16 +144,17 @@ def _names(found: History) -> list[str]:
     ]
 
 
-def _cells(series: Series) -> list[str]:
-    """Returns the cells of a series after its name."""
+def _cells(series: Series, *, blocks: bool) -> list[str]:
+    """Returns the cells of a series after its name, the last a line of blocks or of plain characters."""
     from bench import units  # noqa: PLC0415
+    from bench.cli.bars import sparkline  # noqa: PLC0415
     from bench.history import percent  # noqa: PLC0415
 
     values = series.values
     ends = (values[0], values[-1]) if values else (None, None)
     change = units.UNKNOWN if series.change is None else percent(series.change)
     shown = [units.format_value(value, series.unit) for value in ends]
-    return [series.case.id[:ID_SHOWN], str(len(values)), *shown, change, sparkline(values)]
+    return [series.case.id[:ID_SHOWN], str(len(values)), *shown, change, sparkline(values, blocks=blocks)]
 
 
 def _word(trend: Trend, change: Change) -> str:

@@ -172,13 +172,13 @@ def _say_overhead(summary: Summary, seconds: float) -> None:
 def _answer(store: Store, run: Run, summary: Summary, *, report_to: Path | None, as_json: bool) -> int:
     """Prints what was found and returns the exit code."""
     from bench import results  # noqa: PLC0415
-    from bench.cli import answer, terminal  # noqa: PLC0415
+    from bench.cli import answer, run_table  # noqa: PLC0415
 
     found = results.load(store, store.find(run.id))
     if as_json:
         answer.write(answer.of_run(found))
     else:
-        terminal.show_run(found)
+        run_table.show(found)
     if summary.interrupted:
         click.echo(f"interrupted; everything measured is kept, go on with: {_again(store, run)}", err=True)
         return Exit.INTERRUPTED

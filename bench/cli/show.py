@@ -14,7 +14,7 @@ from bench.cli.options import json_option, store_option
 def show(run: str, store: str | None, as_json: bool) -> None:  # noqa: FBT001  (click passes flags by name)
     """Show a run (id, prefix, name, latest or baseline:NAME) as `run` or `duel` did at its end."""
     from bench import duels, results  # noqa: PLC0415
-    from bench.cli import answer, terminal  # noqa: PLC0415
+    from bench.cli import answer, run_table, terminal  # noqa: PLC0415
     from bench.formats import TABLE, Context  # noqa: PLC0415
     from bench.store import open_store  # noqa: PLC0415
 
@@ -29,4 +29,4 @@ def show(run: str, store: str | None, as_json: bool) -> None:  # noqa: FBT001  (
     elif as_json:
         answer.write(answer.of_run(found))
     else:
-        terminal.show_run(found)
+        run_table.show(found)

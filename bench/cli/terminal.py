@@ -11,31 +11,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench import caveats, units
-from bench.axes import COMMON, SHORT, case_name, show_value
+from bench import units
 from bench.formats import words
 from bench.formats.context import Context, silent
-from bench.records import Status, reason
-from bench.results import varying
 from bench.selfcheck import LARGEST, POWER, percent, say_alarms
 from bench.verdicts import Comparison, Comparisons, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.axes import AxisValue
-    from bench.records import Case
-    from bench.results import CaseResult, Figure, RunResults
     from bench.selfcheck import CaseCheck, Look, SelfCheck
 
 WIDTH = 100
-SPREAD = (
-    "± is half the 95 % interval over processes. spread is within/between: standard deviation of the samples of one"
-    " process / of the medians of processes."
-)
-FIGURES = ("latency", "spread", "tokens/s", "peak mem", "FLOPs")
-"""Columns of a run after its axes; the last ones are left out where there is no room."""
-
 COMPARISON = ("case", "base", "candidate", "ratio", "95 % interval", "sees", "exact", "verdict")
 """Columns of a comparison."""
 
@@ -58,73 +45,6 @@ def console() -> Console:
     """Returns the console that answers are written to; a pipe gets the same width as a terminal."""
     wide = Console(file=sys.stdout, highlight=False)
     return Console(file=sys.stdout, highlight=False, width=min(WIDTH, wide.width) if wide.is_terminal else WIDTH)
-
-
-def show_run(found: RunResults) -> None:
-    """Prints a run: one row per case, what failed and why, and the caveats in words."""
-    out = console()
-    names = _names(found)
-    marks = _marks(found)
-    shown, spacing = len(FIGURES), 1
-    table = _run_table(found, names, marks, FIGURES, spacing)
-    while _width(out, table) > out.width and shown > 1:
-        shown, spacing = shown - (spacing == 0), 0
-        table = _run_table(found, names, marks, FIGURES[:shown], spacing)
-    out.print(table)
-    if shown < len(FIGURES):
-        out.print(f"No room for {' and '.join(FIGURES[shown:])}: see `softmoe-bench show --json`.", markup=False)
-    if any(_spreads(result.figures.get("latency")) for result in found.cases):
-        out.print(SPREAD, markup=False)
-    for code, mark in marks.items():
-        caveat = caveats.TABLE[code]
-        count = sum(any(flag.code == code for flag in result.flags) for result in found.cases)
-        out.print(
-            f"{mark} {caveat.title} ({count} of {len(found.cases)} cases). {caveat.text} {caveat.hint}", markup=False
-        )
-    for result in found.cases:
-        if result.status not in (Status.OK, None):
-            why = words.one_line(reason(result.status, result.detail))
-            out.print(f"{result.status}: {_name(result, names)}: {why}", markup=False)
-    ends = [(found.count(end), "not measured" if end is None else end.value) for end in (*Status, None)]
-    counts = ", ".join(f"{count} {end}" for count, end in ends if count)
-    named = f"run {words.one_line(found.run.name)} ({words.one_line(found.run.id)}), {found.run.state}"
-    out.print(f"{named}: {len(found.cases)} cases, {counts}", markup=False)
-
-
-def _width(out: Console, table: Table) -> int:
-    """Returns how many columns a table takes where nothing is cut off."""
-    return out.measure(table, options=out.options.update(max_width=10 * WIDTH)).maximum
-
-
-def _run_table(
-    found: RunResults, names: list[str], marks: dict[str, str], figures: tuple[str, ...], spacing: int
-) -> Table:
-    """Returns one row per case with these axes and figures, and so many spaces more than one between columns."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, spacing), collapse_padding=True)
-    table.add_column("layer", no_wrap=True)
-    for title in (*(SHORT.get(name, name) for name in names), *figures):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("notes")
-    for result in found.cases:
-        axes = [words.one_line(show_value(result.case[name]), NAME) if name in result.case else "" for name in names]
-        cells = _figures(result)
-        row = [_name(result, (), 2 * NAME), *axes, *(cells[name] for name in figures), _note(result, marks)]
-        table.add_row(*map(Text, row))
-    return table
-
-
-def _name(result: CaseResult, names: Sequence[str], most: int = WIDTH) -> str:
-    """Returns what a case is called, in a line that no name of a layer can break."""
-    return words.one_line(case_name(result.case, names), most)
-
-
-def _names(found: RunResults) -> list[str]:
-    """Returns the axes that tell the cases of a layer apart, and those of the work; a layer's own constants do not."""
-    by_layer: dict[AxisValue, list[Case]] = {}
-    for result in found.cases:
-        by_layer.setdefault(result.case["layer"], []).append(result.case)
-    within = {name for cases in by_layer.values() for name in varying(cases)}
-    return [name for name in found.varying() if name in {*within, *COMMON} - {"layer", "backend"}]
 
 
 def show_comparison(found: Comparisons, context: Context, out: Console | None = None) -> None:
@@ -253,47 +173,3 @@ def _comparison(row: Comparison) -> dict[str, Text]:
         if row.verdict is Verdict.SAME:
             verdict = Text("same time", style="red")
     return {**texts, "verdict": verdict}
-
-
-def _figures(result: CaseResult) -> dict[str, str]:
-    """Returns the cells of one case by their titles: latency with its half width and spreads, and what else it has."""
-    latency, throughput, memory, flops = (
-        units.UNKNOWN if figure is None else units.format_value(figure.value, figure.unit)
-        for figure in map(result.figures.get, ("latency", "throughput", "peak_memory", "flops"))
-    )
-    timed = result.figures.get("latency")
-    return {
-        "latency": latency + _half_width(timed),
-        "spread": _spreads(timed) or units.UNKNOWN,
-        "tokens/s": throughput.replace("token/s", "").strip(),
-        "peak mem": memory,
-        "FLOPs": flops.replace("FLOP", "").strip(),
-    }
-
-
-def _half_width(figure: Figure | None) -> str:
-    """Returns half the interval in percent."""
-    width = None if figure is None else figure.interval.half_width
-    return "" if width is None else f" ±{width:.0%}"
-
-
-def _spreads(figure: Figure | None) -> str:
-    """Returns the spread within a process and between processes in percent, nothing where neither is known."""
-    if figure is None or (figure.within is None and figure.between is None):
-        return ""
-    within, between = (units.UNKNOWN if s is None else f"{100 * s:.0f}" for s in (figure.within, figure.between))
-    return f"{within}/{between}%"
-
-
-def _marks(found: RunResults) -> dict[str, str]:
-    """Returns a letter for each caveat that occurs, in the order of their list."""
-    seen = {flag.code for result in found.cases for flag in result.flags}
-    return {code: chr(ord("a") + i) for i, code in enumerate(code for code in caveats.TABLE if code in seen)}
-
-
-def _note(result: CaseResult, marks: dict[str, str]) -> str:
-    """Returns the status if it is not ok, and the letters of the caveats."""
-    letters = "".join(sorted(marks[flag.code] for flag in result.flags if flag.code in marks))
-    if result.status is Status.OK:
-        return letters
-    return f"{'not measured' if result.status is None else result.status.value} {letters}".strip()

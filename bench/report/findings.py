@@ -47,7 +47,7 @@ def of_run(view: View, number: int) -> Findings:
     total = len(ours)
     if timed and len(timed) < total:
         notes.append(f"{total - len(timed)} of {total} cases have no full answer and are not ranked; see Failures.")
-    timed = [entry for entry in timed if entry not in wrong]
+    timed = [entry for entry in timed if not is_wrong(entry)]
     if not timed:
         return Findings((), tuple(notes))
     groups = view.by_workload(timed)

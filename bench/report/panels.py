@@ -48,8 +48,8 @@ class Picture:
 
 def looks(view: View) -> dict[str, Look]:
     """Returns how each series is drawn in every chart: a colour for each kind, a marker and dashes for each run."""
-    kinds = list(dict.fromkeys(entry.kind for entry in view.entries))
-    colours = {entry.series: (kinds.index(entry.kind), entry.number) for entry in view.entries}
+    kinds = {kind: i for i, kind in enumerate(dict.fromkeys(entry.kind for entry in view.entries))}
+    colours = {entry.series: (kinds[entry.kind], entry.number) for entry in view.entries}
     return {
         name: Look(i, colours[name][0], dashed=colours[name][1] % 2 == 1 or colours[name][0] >= len(COLOURS))
         for i, name in enumerate(view.series)

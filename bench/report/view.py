@@ -24,17 +24,18 @@ MOST_WAITING = 100
 """Cases that were not measured and still have a row each."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Entry:
-    """One case of one run.
+    """One case of one run, equal only to itself.
 
-    `kind` names layer and backend, `design` the layer's own axes that vary, `workload` those of the work asked for;
-    `run_name` is empty where there is only one run.
+    `layer` is the layer's title and `kind` names it with its backend; `design` are the layer's own axes that vary,
+    `workload` those of the work asked for; `run_name` is empty where there is only one run.
     """
 
     run: RunResults
     number: int
     result: CaseResult
+    layer: str
     kind: str
     design: str
     workload: str
@@ -74,11 +75,6 @@ class Entry:
     def case(self) -> Mapping[str, AxisValue]:
         """The axes."""
         return self.result.case
-
-    @property
-    def layer(self) -> str:
-        """The layer's title."""
-        return naming.layer(self.case)
 
     @property
     def ok(self) -> bool:
@@ -136,32 +132,18 @@ class View:
         return order_axes(sorted({name for names in self.own.values() for name in names} | set(self.workload_axes)))
 
 
-@dataclass(frozen=True, eq=False)
-class _Same:
-    """A run by its identity: two of them are equal only if they are one."""
-
-    found: RunResults
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.found is self.found
-
-    def __hash__(self) -> int:
-        return id(self.found)
-
-
 def of(runs: Sequence[RunResults]) -> View:
-    """Returns the view of some runs; the last one is remembered, because every section asks for it."""
-    return _of(tuple(map(_Same, runs)))
+    """Returns the view of some runs; every section asks for the same one."""
+    return _of(tuple(runs))
 
 
-@lru_cache(maxsize=1)
-def _of(same: tuple[_Same, ...]) -> View:
-    """Returns the view of some runs."""
-    runs = [each.found for each in same]
+@lru_cache(maxsize=2)
+def _of(runs: tuple[RunResults, ...]) -> View:
     cases = [result.case for found in runs for result in found.cases]
+    titles = [naming.layer(case) for case in cases]
     by_layer: dict[str, list[Mapping[str, AxisValue]]] = {}
-    for case in cases:
-        by_layer.setdefault(naming.layer(case), []).append(case)
+    for title, case in zip(titles, cases, strict=True):
+        by_layer.setdefault(title, []).append(case)
     asked = {name for case in cases for name in case if naming.is_workload(name)}
     workload = order_axes([name for name in asked if len({case.get(name) for case in cases}) > 1])
     own = {name: tuple(_own(group)) for name, group in by_layer.items()}
@@ -172,13 +154,15 @@ def _of(same: tuple[_Same, ...]) -> View:
         workload.remove("d_ff")
         own = {name: axes if widths[name] == usual else (*axes, "d_ff") for name, axes in own.items()}
     several = len(runs) > 1
+    remaining = iter(titles)
     entries = [
         Entry(
             run=found,
             number=number,
             result=result,
+            layer=(layer := next(remaining)),
             kind=naming.kind(result.case),
-            design=naming.words(result.case, own[naming.layer(result.case)]),
+            design=naming.words(result.case, own[layer]),
             workload=naming.words(result.case, workload),
             run_name=name if several else "",
         )

@@ -28,7 +28,7 @@ FURTHER = ("saved_memory", "optimizer_memory", "reserved_memory", "fragmentation
 def build(runs: Sequence[RunResults]) -> Section | None:
     """Returns weights and activations stacked per case, or None where memory is unknown throughout."""
     seen = view.of(runs)
-    known = [e for e in seen.entries if e.figure("parameter_memory") and e.figure("activation_memory")]
+    known = list(filter(_is_known, seen.entries))
     if not known:
         return None
     picture = panels.Picture(
@@ -40,7 +40,7 @@ def build(runs: Sequence[RunResults]) -> Section | None:
         stacked=True,
     )
     drawn = panels.draw(seen, known, picture)
-    unknown = sum(entry.figure("latency") is not None and entry not in known for entry in seen.entries)
+    unknown = sum(entry.figure("latency") is not None and not _is_known(entry) for entry in seen.entries)
     parts = [
         blocks.paragraph(
             "Weights are the layer's parameters. Activations are the most bytes that one call adds to weights and "
@@ -54,6 +54,11 @@ def build(runs: Sequence[RunResults]) -> Section | None:
     if unknown:
         parts.append(blocks.paragraph(f"Memory is unknown for {unknown} of {len(seen.entries)} cases.", "soft"))
     return Section("memory", "Memory", blocks.merge(parts))
+
+
+def _is_known(entry: Entry) -> bool:
+    """Whether weights and activations of a case are known."""
+    return entry.figure("parameter_memory") is not None and entry.figure("activation_memory") is not None
 
 
 def _further(known: Sequence[Entry]) -> list[Markup]:

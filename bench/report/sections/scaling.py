@@ -101,10 +101,11 @@ def _over(seen: View, timed: Sequence[Entry], name: str) -> tuple[list[Chart], s
         return [], ""
     level = [entry for entry in timed if not has(entry, name)]
     shared, private = _other_axes(seen, placed, name)
+    marked, flat, style = _Index(placed, shared), _Index(level, shared), _Style(seen)
     drawn = [
         (facet, series)
         for facet in _facets(placed, shared)
-        if (series := _series(seen, placed, level, name, (shared, facet, private)))
+        if (series := _series(marked.of(facet), flat.of(facet), name, private, style))
     ]
     keep = spread([str(i) for i in range(len(drawn))], MOST_FACETS)
     charts, dropped = [], 0
@@ -165,36 +166,48 @@ def _facets(placed: Sequence[Entry], shared: Sequence[str]) -> list[tuple[AxisVa
     return list(dict.fromkeys(pick(entry.case, shared) for entry in full))
 
 
-def _fits(entry: Entry, shared: Sequence[str], facet: tuple[AxisValue, ...]) -> bool:
-    """Whether an entry belongs into a panel; one that lacks an axis belongs into all."""
-    return all(entry.case[axis] == wanted for axis, wanted in zip(shared, facet, strict=True) if axis in entry.case)
+class _Index:
+    """Entries by what the axes of the panels are set to; an entry that lacks an axis belongs into all panels."""
+
+    def __init__(self, entries: Sequence[Entry], shared: Sequence[str]) -> None:
+        self._found: dict[tuple[int, ...], dict[tuple[AxisValue, ...], list[tuple[int, Entry]]]] = {}
+        for place, entry in enumerate(entries):
+            has_ = tuple(i for i, axis in enumerate(shared) if axis in entry.case)
+            values = tuple(entry.case[shared[i]] for i in has_)
+            self._found.setdefault(has_, {}).setdefault(values, []).append((place, entry))
+
+    def of(self, facet: tuple[AxisValue, ...]) -> list[Entry]:
+        """Returns the entries of one panel in their order."""
+        fitting = [
+            placed for has_, found in self._found.items() for placed in found.get(tuple(facet[i] for i in has_), ())
+        ]
+        return [entry for _, entry in sorted(fitting, key=lambda placed: placed[0])]
+
+
+class _Style:
+    """How series are drawn, and which is the first of a layer in each run."""
+
+    def __init__(self, seen: View) -> None:
+        self.looks = panels.looks(seen)
+        self.first = {(e.number, e.layer): e.series for e in reversed(seen.entries)}
 
 
 def _series(
-    seen: View,
-    placed: Sequence[Entry],
-    level: Sequence[Entry],
-    name: str,
-    panel: tuple[Sequence[str], tuple[AxisValue, ...], Sequence[str]],
+    fitting: Sequence[Entry], flat: Sequence[Entry], name: str, private: Sequence[str], style: _Style
 ) -> dict[str, list[Series]]:
     """Returns the lines of one panel for each metric; nothing where no line has two marks."""
-    shared, facet, private = panel
-    looks = panels.looks(seen)
     lines: dict[str, list[Entry]] = {}
-    for entry in placed:
-        if _fits(entry, shared, facet):
-            kind = entry.layer if name == "backend" else entry.kind
-            words = ", ".join(filter(None, (kind, naming.words(entry.case, private))))
-            lines.setdefault(f"{words} [{entry.run_name}]" if entry.run_name else words, []).append(entry)
+    for entry in fitting:
+        kind = entry.layer if name == "backend" else entry.kind
+        words = ", ".join(filter(None, (kind, naming.words(entry.case, private))))
+        lines.setdefault(f"{words} [{entry.run_name}]" if entry.run_name else words, []).append(entry)
     if not any(len({value(entry, name) for entry in line}) > 1 for line in lines.values()):
         return {}
-    flat = [entry for entry in level if _fits(entry, shared, facet)]
-    first = {(e.number, e.layer): e.series for e in reversed(seen.entries)}
     named = [
-        (first[line[0].number, line[0].layer] if name == "backend" else line[0].series, text)
+        (style.first[line[0].number, line[0].layer] if name == "backend" else line[0].series, text)
         for text, line in lines.items()
     ]
-    numbers = _numbers([*named, *((e.series, e.name) for e in flat)], looks)
+    numbers = _numbers([*named, *((e.series, e.name) for e in flat)], style.looks)
     return {
         metric: [
             *(Series(e.name, numbers[e.name], level=_mark(e, metric)) for e in flat),

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from recorded import measured, run, soft
 
 from bench.cli import group
-from bench.cli.history import BLOCKS, sparkline
+from bench.cli.bars import HEIGHTS
 from bench.errors import BenchError
 from bench.records import Environment, Planned
 from bench.store import open_store
@@ -48,7 +48,7 @@ def invoke(*words: str) -> Result:
 def test_a_row_per_case_the_changed_one_first_and_the_change_in_words() -> None:
     result = invoke("quick")
     assert not result.return_value, "a history is no gate"
-    rows = [line for line in result.stdout.splitlines() if any(block in line for block in BLOCKS)]
+    rows = [line for line in result.stdout.splitlines() if any(block in line for block in HEIGHTS)]
     assert [SMALL.id[:6] in rows[0], LARGE.id[:6] in rows[1]] == [True, True]
     assert rows[0].split()[-5:] == ["1000×", "1200×", "+20", "%", "▁▁▁▁▁▁▁█████"]
     assert rows[1].split()[-3:-1] == ["0", "%"]
@@ -102,12 +102,3 @@ def test_mistakes_get_one_line_and_exit_code_2(words: list[str], says: str) -> N
     assert result.exception.exit_code == 2
     assert says in str(result.exception)
     assert result.stdout == ""
-
-
-def test_sparkline_shows_levels_not_noise() -> None:
-    assert sparkline([1.0, 1.0, 2.0, 2.0]) == "▁▁██"
-    assert len(set(sparkline([1.0, 1.01, 0.99, 1.0]))) <= 2
-    assert sparkline([float(i // 50 + 1) for i in range(100)], width=10) == "▁▁▁▁▁█████"
-    assert sparkline([0.0, 0.0]) == "▁▁"
-    assert sparkline([0.0, 1.0]) == "▁█"
-    assert sparkline([]) == ""

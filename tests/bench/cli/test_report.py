@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from recorded import dense, failed, measured, run, soft
 
 from bench import results
-from bench.cli import group, main, terminal
+from bench.cli import group, main, run_table
 from bench.errors import BenchError
 from bench.records import Flag, Planned
 from bench.store import open_store
@@ -149,7 +149,7 @@ def test_the_terminal_shows_hostile_names_as_text(capsys: pytest.CaptureFixture[
     case, other = soft().with_axes(layer=HOSTILE), soft(num_experts=16).with_axes(layer=HOSTILE, input=HOSTILE)
     outcomes = [*measured(case, [1.0, 1.1, 1.2]), failed(other, detail=HOSTILE)]
     outcomes[0] = type(outcomes[0])(**{**vars(outcomes[0]), "flags": (Flag("from_a_newer_version"),)})
-    terminal.show_run(results.of_outcomes(run(HOSTILE), [Planned(case), Planned(other)], outcomes))
+    run_table.show(results.of_outcomes(run(HOSTILE), [Planned(case), Planned(other)], outcomes))
     shown = capsys.readouterr().out
     assert not {"\x1b", "\u202e", "\x07", "\r"} & set(shown)
     assert "x:[red]</script><img src=x" in shown
