@@ -112,9 +112,16 @@ def quick(**more: object) -> RunResults:
 
 
 H100 = {
-    **{"gpu": "NVIDIA H100 80GB HBM3", "gpu_memory_bytes": 80 * 2**30, "gpu_sm_count": 132},
-    **{"gpu_compute_capability": "9.0", "gpu_driver_major": "570", "cuda": "12.8", "cudnn": 91002, "tf32": False},
-    **{"cpu": "Intel Xeon Platinum 8480C", "cores_usable": 16},
+    "gpu": "NVIDIA H100 80GB HBM3",
+    "gpu_memory_bytes": 80 * 2**30,
+    "gpu_sm_count": 132,
+    "gpu_compute_capability": "9.0",
+    "gpu_driver_major": "570",
+    "cuda": "12.8",
+    "cudnn": 91002,
+    "tf32": False,
+    "cpu": "Intel Xeon Platinum 8480C",
+    "cores_usable": 16,
 }
 
 
