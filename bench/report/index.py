@@ -115,9 +115,8 @@ def _row(found: RunResults, baselines: Sequence[str], folder: str) -> Listed:
     file, digest = f"{_file(run.id)}.html", digest_of(found)
     git = run.environment.informational.get("git")
     dirty = "+" if isinstance(git, dict) and git.get("dirty") else ""
-    name = Markup('<a href="{}/{}" data-made="{}">{}</a>').format(
-        quote(folder), file, digest, naming.line(run.name) or run.id
-    )
+    called = naming.line(run.name, LONGEST) or run.id
+    name = Markup('<a href="{}/{}" data-made="{}">{}</a>').format(quote(folder), file, digest, called)
     failed = sum(found.count(status) for status in FAILED)
     cells = (
         name,
@@ -130,7 +129,7 @@ def _row(found: RunResults, baselines: Sequence[str], folder: str) -> Listed:
         units.UNKNOWN if run.finished is None else units.format_duration(run.finished - run.started),
         naming.line(history.commit(run) + dirty) or units.UNKNOWN,
         ", ".join(naming.line(each, LONGEST) for each in baselines),
-        blocks.badge(naming.line(run.state), "good" if run.state == "complete" else "bad"),
+        blocks.badge(naming.line(run.state, LONGEST), "good" if run.state == "complete" else "bad"),
     )
     return Listed(file, digest, cells)
 

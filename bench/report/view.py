@@ -120,7 +120,7 @@ class View:
 
     @property
     def listed(self) -> tuple[Entry, ...]:
-        """Those that have a row in the table of all figures: all but those that a run never came to, if they are many."""
+        """Those with a row in the table of all figures: all but those that a run never came to, where they are many."""
         waiting = sum(entry.result.status is None for entry in self.entries)
         if waiting <= MOST_WAITING:
             return self.entries

@@ -5,19 +5,17 @@ No verdict is given across devices: what is said is the ratio of the latencies t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from statistics import geometric_mean
 from typing import TYPE_CHECKING
 
-from bench import caveats, environment, units
+from bench import environment, units
 from bench.axes import show_value
-from bench.report import blocks, findings, naming, panels, view
+from bench.report import blocks, naming, panels, sides, view
 from bench.report.blocks import Column, Table
 from bench.report.charts import Look, Mark, Row, Scale, rows
-from bench.report.facts import device_of, fact, fact_name
+from bench.report.facts import fact, fact_name
 from bench.report.section import Section
 from bench.report.view import spread
-from bench.stats import Interval, ratio_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,8 +24,10 @@ if TYPE_CHECKING:
 
     from bench.axes import AxisValue
     from bench.report.charts import Chart
+    from bench.report.sides import Pair, Same, Side
     from bench.report.view import Entry, View
     from bench.results import RunResults
+    from bench.stats import Interval
 
 HARDWARE = frozenset(
     (
@@ -47,56 +47,26 @@ FOLD_FROM = 40
 TF32 = "float32 on {} is computed in TF32 (tf32 is on): its products keep 10 bits of the fraction, not 23."
 
 
-Same = tuple[tuple[str, "AxisValue"], ...]
-"""The axes of a case but for the device: the same work."""
-
-
-@dataclass(frozen=True)
-class Side:
-    """One device in one run: its cases by their axes without the device; `short` is for the heads of a table."""
-
-    run: RunResults
-    device: str
-    label: str
-    short: str
-    entries: Mapping[Same, Entry]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A case that both devices timed: `faster` is how many times as fast the other is as the base, None: no claim."""
-
-    case: str
-    faster: Interval | None
-    why: str = ""
-
-    @property
-    def differs(self) -> bool:
-        """Whether the interval excludes no difference."""
-        found = self.faster
-        return bool(found and found.low is not None and found.high is not None and not found.low <= 1 <= found.high)
-
-
 def build(runs: Sequence[RunResults]) -> Section | None:
     """Returns what each case takes on each device, or None where all cases ran on one."""
     seen = view.of(runs)
-    sides = _sides(seen, runs)
-    if len({side.device for side in sides}) < 2:
+    found = sides.of(seen, runs)
+    if len({side.device for side in found}) < 2:
         return None
-    base, *others = sides
+    base, *others = found
     shared = [same for same in base.entries if any(same in other.entries for other in others)]
     names = {same: _name(seen, base.entries[same]) for same in shared}
     against = [side for side in others if side.device != base.device]
-    pairs = {side.label: _pairs(base, side, names) for side in against}
+    pairs = {side.label: sides.pairs(base, side, names) for side in against}
     said = [line for side in against for line in _say(base, side, pairs[side.label])]
     parts: list[Markup | str] = [
-        blocks.items([*said, *_differences(sides, shared)]),
+        blocks.items([*said, *_differences(found, shared)]),
         blocks.paragraph(EXPLAINED, "soft"),
     ]
     if drawn := _chart(base, pairs):
         parts.append(blocks.gallery([drawn]))
     if shared:
-        table = _table(sides, against, names, pairs)
+        table = _table(found, against, names, pairs)
         fold = len(shared) >= FOLD_FROM
         parts.append(blocks.details(f"{len(shared)} cases on each device", table) if fold else table)
     if len(runs) > 2:  # of two runs, the comparison has them
@@ -104,70 +74,10 @@ def build(runs: Sequence[RunResults]) -> Section | None:
     return Section("devices", "Devices", blocks.merge(parts))
 
 
-def _sides(seen: View, runs: Sequence[RunResults]) -> list[Side]:
-    """Returns the devices of each run; a label is the device's name, with the run where several have that name."""
-    found: dict[tuple[int, str], dict[Same, Entry]] = {}
-    for entry in seen.entries:
-        place = (entry.number, str(entry.case.get("device", "cpu")))
-        found.setdefault(place, {})[tuple((k, v) for k, v in entry.case.items() if k != "device")] = entry
-    names = view.run_names(runs)
-    devices = {place: device_of(runs[place[0]], place[1]) for place in found}
-    of_name = list(devices.values())
-    return [
-        Side(
-            runs[place[0]],
-            devices[place],
-            devices[place] if of_name.count(devices[place]) == 1 else f"{devices[place]} [{names[place[0]]}]",
-            _short(names[place[0]], place, list(found)),
-            entries,
-        )
-        for place, entries in found.items()
-    ]
-
-
-def _short(run: str, place: tuple[int, str], places: Sequence[tuple[int, str]]) -> str:
-    """Returns the run where it has but one device, the kind of device where there is but one run, else both."""
-    alone = sum(number == place[0] for number, _ in places) == 1
-    one_run = len({number for number, _ in places}) == 1
-    return run if alone else place[1] if one_run else f"{run}, {place[1]}"
-
-
 def _name(seen: View, entry: Entry) -> str:
     """Returns what a case is called on every device."""
     work = naming.words(entry.case, [name for name in seen.workload_axes if name != "device"])
     return ", ".join(filter(None, (entry.short, work)))
-
-
-def _pairs(base: Side, other: Side, names: Mapping[Same, str]) -> dict[Same, Pair]:
-    """Returns the cases that both have."""
-    return {
-        same: _pair(base.entries[same], other.entries[same], name)
-        for same, name in names.items()
-        if same in other.entries
-    }
-
-
-def _pair(base: Entry, other: Entry, name: str) -> Pair:
-    """Returns how many times as fast a case is on the other device."""
-    both = (base, other)
-    if not all(entry.ok and entry.figure("latency") for entry in both):
-        return Pair(name, None, "have no good result on one of the two; see Failures")
-    if any(findings.is_wrong(entry) for entry in both):
-        return Pair(name, None, "are further from the oracle than the number format explains")
-    calm = [_calm(entry) for entry in both]
-    if calm[0] is None or calm[1] is None:
-        return Pair(name, None, "shared the machine with other programs, so that nothing is claimed")
-    if min(*calm[0], *calm[1]) <= 0:
-        return Pair(name, None, "have a latency of zero")
-    found = ratio_interval(calm[1], calm[0])
-    return Pair(name, found, "" if found.low is not None else "were timed by a single process: too few for a claim")
-
-
-def _calm(entry: Entry) -> list[float] | None:
-    """Returns the medians of the processes that had the machine to themselves, None where too few had."""
-    by_repeat = entry.result.figures["latency"].by_repeat
-    calm = [value for repeat, value in by_repeat.items() if repeat not in entry.result.disturbed]
-    return calm if len(calm) == len(by_repeat) or len(calm) >= caveats.FEW_REPEATS else None
 
 
 def _say(base: Side, other: Side, pairs: Mapping[Same, Pair]) -> list[str]:
@@ -183,7 +93,7 @@ def _say(base: Side, other: Side, pairs: Mapping[Same, Pair]) -> list[str]:
             _range(other.label, base.label, [(pair.faster, pair.case) for pair in faster if pair.faster], total)
         )
     if slower:
-        turned = [(_inverse(pair.faster), pair.case) for pair in slower if pair.faster]
+        turned = [(sides.inverse(pair.faster), pair.case) for pair in slower if pair.faster]
         lines.append(_range(base.label, other.label, turned, total))
     same = sum(not pair.why and not pair.differs for pair in found)
     if same:
@@ -218,16 +128,10 @@ def _reach(found: Interval) -> str:
     return f"{_factor(found.low)} to {_factor(found.high)}"
 
 
-def _inverse(found: Interval) -> Interval:
-    """Returns the ratio the other way round."""
-    ends = [None if end is None else 1 / end for end in (found.high, found.low)]
-    return Interval(1 / found.estimate, ends[0], ends[1], found.replicates)
-
-
-def _differences(sides: Sequence[Side], shared: Sequence[Same]) -> list[str]:
+def _differences(every: Sequence[Side], shared: Sequence[Same]) -> list[str]:
     """Returns what else than the device differs, and which cases have no counterpart."""
-    base, lines = sides[0], []
-    for other in sides[1:]:
+    base, lines = every[0], []
+    for other in every[1:]:
         facts = [side.run.run.environment.comparable for side in (base, other)]
         told = [
             f"{fact_name(name)} ({fact(name, a)}; {fact(name, b)})"
@@ -239,12 +143,12 @@ def _differences(sides: Sequence[Side], shared: Sequence[Same]) -> list[str]:
                 f"Not only the device differs between {base.label} and {other.label}: {naming.join(told, 8)}. "
                 "A ratio is of all of it together."
             )
-    for side in sides:
+    for side in every:
         on_gpu = any(entry.case.get("device") == "cuda" for entry in side.entries.values())
         reduced = on_gpu and side.run.run.environment.comparable.get("tf32") is True
         if reduced and any(dict(same).get("dtype") == "float32" for same in shared):
             lines.append(TF32.format(side.label))
-        lines += _alone(side, [other for other in sides if other is not side])
+        lines += _alone(side, [other for other in every if other is not side])
     return lines
 
 
@@ -299,19 +203,19 @@ def _chart(base: Side, pairs: Mapping[str, Mapping[Same, Pair]]) -> Chart | None
 
 
 def _table(
-    sides: Sequence[Side],
+    every: Sequence[Side],
     against: Sequence[Side],
     names: Mapping[Same, str],
     pairs: Mapping[str, Mapping[Same, Pair]],
 ) -> Markup:
     """Returns a row per case: what it takes on each device, and the ratios."""
-    base = sides[0]
+    base = every[0]
     columns = [Column("case")]
     for side in against:
         head = f"{side.short}, times as fast as {base.short}"
         columns += [Column(head, number=True), Column("95\u00a0% interval", number=True)]
     for title in ("latency", "throughput"):
-        columns += [Column(f"{title}, {side.short}", number=True, hint=side.label) for side in sides]
+        columns += [Column(f"{title}, {side.short}", number=True, hint=side.label) for side in every]
     body = []
     for same, name in names.items():
         cells = [name]
@@ -320,7 +224,7 @@ def _table(
             found = pair.faster if pair else None
             cells += [_factor(found.estimate), _reach(found)] if found else [units.UNKNOWN] * 2
         for metric in ("latency", "throughput"):
-            cells += [_figure(side.entries.get(same), metric) for side in sides]
+            cells += [_figure(side.entries.get(same), metric) for side in every]
         body.append(cells)
     return blocks.table(Table(columns, body, "The same cases on each device"))
 

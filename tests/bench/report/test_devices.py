@@ -64,8 +64,10 @@ def test_the_faster_device_is_named_with_its_range(make: SimpleNamespace) -> Non
 
 def test_each_case_has_both_figures_and_their_ratio(make: SimpleNamespace) -> None:
     assert table(devices.build(two(make, 5.0, 80.0))) == [
-        ["case", "h100-1, times as fast as cpu-1", "95 % interval"]
-        + ["latency, cpu-1", "latency, h100-1", "throughput, cpu-1", "throughput, h100-1"],
+        [
+            *("case", "h100-1, times as fast as cpu-1", "95 % interval"),
+            *("latency, cpu-1", "latency, h100-1", "throughput, cpu-1", "throughput, h100-1"),
+        ],
         ["Dense FFN", "5.00", "4.89 to 5.11", "10.1 ms", "2.02 ms", "9.90 ktoken/s", "49.5 ktoken/s"],
         ["Soft MoE · fused", "80.0", "79.1 to 80.9", "20.1 ms", "251 µs", "4.98 ktoken/s", "398 ktoken/s"],
     ]
@@ -83,10 +85,8 @@ def test_each_device_may_win_its_cases_and_ties_are_no_claims(make: SimpleNamesp
 def test_what_else_differs_is_said(make: SimpleNamespace) -> None:
     pair = two(make, 5.0, comparable={"torch": "2.14.0", "tf32": True})
     lines = said(devices.build(pair))
-    assert (
-        f"Not only the device differs between {CPU} and {GPU}: torch (2.13.0; 2.14.0). A ratio is of all of it together."
-        in lines
-    )
+    together = "A ratio is of all of it together."
+    assert f"Not only the device differs between {CPU} and {GPU}: torch (2.13.0; 2.14.0). {together}" in lines
     assert any(line.startswith(f"float32 on {GPU} is computed in TF32") for line in lines)
     assert not any("TF32" in line or "Not only" in line for line in said(devices.build(two(make, 5.0))))
 
