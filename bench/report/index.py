@@ -16,7 +16,7 @@ from markupsafe import Markup
 import bench
 from bench import __version__, history, units
 from bench.records import FAILED, Status
-from bench.report import blocks, files, naming, page, svg
+from bench.report import blocks, files, naming, page
 from bench.report.blocks import Column, Table
 from bench.report.facts import device
 from bench.report.section import Section
@@ -90,17 +90,7 @@ def render(listed: Sequence[Listed]) -> str:
     count = naming.count(len(listed), "run")
     table = Table(COLUMNS, [row.cells for row in listed], f"{count[:1].upper()}{count[1:]}, newest first")
     body = blocks.table(table) if listed else blocks.paragraph("The store has no run yet.")
-    lighter = " ".join(f"--series-{i}: {colour};" for i, colour in enumerate(svg.LIGHTER))
-    return str(
-        blocks.fill(
-            "page.html",
-            title="Runs – softmoe-bench",
-            names=count,
-            version=__version__,
-            style=blocks.fill("style.css", lighter=lighter),
-            sections=[Section("runs", "Runs", body)],
-        )
-    )
+    return page.of_sections("Runs – softmoe-bench", count, [Section("runs", "Runs", body)])
 
 
 def ours(path: Path) -> bool:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from importlib import resources
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from bench import __version__
-from bench.report import blocks, svg, view
+from bench.report import blocks, files, svg, view
 from bench.report.sections import TABLE, history
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.history import History
+    from bench.report.section import Section
     from bench.results import RunResults
 
 
@@ -33,15 +33,19 @@ def render(runs: Sequence[RunResults], *, past: History | None = None) -> str:
     sections = [section for build in TABLE if (section := build(runs)) is not None]
     if past is not None:
         sections = [sections[0], history.of(past), *(s for s in sections[1:] if s.id != "history")]
+    return of_sections(f"{names} – softmoe-bench", names, sections)
+
+
+def of_sections(title: str, names: str, sections: Sequence[Section]) -> str:
+    """Returns a page of some sections, made from what `names` says, with the style and the script of all pages."""
     lighter = " ".join(f"--series-{i}: {colour};" for i, colour in enumerate(svg.LIGHTER))
-    style = blocks.fill("style.css", lighter=lighter)
     script = resources.files("bench.report").joinpath("templates", "script.js").read_text(encoding="utf-8")
     page = blocks.fill(
         "page.html",
-        title=f"{names} – softmoe-bench",
+        title=title,
         names=names,
         version=__version__,
-        style=style,
+        style=blocks.fill("style.css", lighter=lighter),
         script=Markup(script),  # noqa: S704  (a file of ours, without a word of anybody's run)
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         sections=sections,
@@ -50,11 +54,5 @@ def render(runs: Sequence[RunResults], *, past: History | None = None) -> str:
 
 
 def write(runs: Sequence[RunResults], path: Path, *, past: History | None = None) -> None:
-    """Writes the report, whole or not at all: beside its place first, then renamed."""
-    text = render(runs, past=past)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        beside.write_text(text, encoding="utf-8", errors="replace", newline="\n")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    """Writes the report, whole or not at all."""
+    files.write(path, render(runs, past=past))

@@ -26,8 +26,9 @@ NAME_LENGTH = 60
 
 
 def build(runs: Sequence[RunResults]) -> Section | None:
-    """Returns the summary rows of all runs, or None where no run has a case."""
+    """Returns the summary rows of all cases that a run has come to, or None where there are none."""
     frame = table.summary(runs)
+    frame = frame[frame["status"] != "not measured"]
     if frame.empty:
         return None
     parts = [

@@ -30,7 +30,7 @@ def test_every_chart_of_the_page_is_named_by_section_and_chart(quick_page: str, 
     assert len(pictures) == quick_page.count("<svg")
     names = [picture.name for picture in pictures]
     assert len(set(names)) == len(names)
-    assert names[:3] == ["summary-latency-0", "summary-latency-1", "scaling-num_experts-0-latency"]
+    assert names[:3] == ["summary-latency-0", "summary-latency-1", "pareto-0-parameters"]
     assert {"memory-0", "flops-rate-0", "routing-0", "accuracy-error-0"} <= set(names)
     assert all(re.fullmatch(r"[\w.-]+", name) for name in names)
     assert pictures[0].title == "Latency, batch size 1"

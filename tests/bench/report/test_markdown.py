@@ -31,7 +31,7 @@ def test_it_says_what_the_page_says_first_in_order(make: SimpleNamespace) -> Non
     assert lines[0] == "# Is Soft MoE fast here?"
     assert lines[2].startswith("quick-1 · Test CPU, 2 cores · 21 September 2026, ")
     assert lines[2].endswith(" · 10 of 10 cases ok")
-    assert "**Batch size 1**" in lines
+    assert "### Batch size 1" in lines
     assert "- Dense FFN is the fastest of 5 designs: 1.01 ms per call, 99.0 ktoken/s." in lines
     names = [heading for heading in headings(text) if heading.startswith(("# ", "## "))]
     assert names[1:] == ["## All cases", "## Caveats", "## Environment", "## How to reproduce"]

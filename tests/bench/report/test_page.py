@@ -257,7 +257,7 @@ def test_where_all_failed_the_reasons_are_the_report(make: SimpleNamespace) -> N
     cases = [make.case(), make.case("soft")]
     outcomes = [make.failed(cases[0], Status.OUT_OF_MEMORY, "needs 20 GiB of 16 GiB")]
     text = render([make.run(cases, [*outcomes, make.failed(cases[1], Status.ERROR, "Traceback\nValueError: boom")])])
-    assert sections(text) == ["summary", "figures", "failures", "environment", "reproduce"]
+    assert sections(text) == ["summary", "figures", "failures", "environment", "data", "reproduce"]
     assert "0 of 2 cases ok 2 failed" in seen(text)
     assert "badge good" not in text, "nothing is green where nothing went well"
     assert "No case ended well, so there is no answer; the reasons are under Failures." in seen(text)
