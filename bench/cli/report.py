@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import store_option, writable
+from bench.cli.options import store_option, writable, writing
 
 
 @click.command()
@@ -22,5 +22,7 @@ def report(runs: tuple[str, ...], output: Path, store: str | None) -> None:
     writable(output, "report")
     opened = open_store(store)
     found = {run.id: run for run in (opened.find(word) for word in runs or ("latest",))}
-    reporting.write([results.load(opened, run) for run in found.values()], output)
+    loaded = [results.load(opened, run) for run in found.values()]
+    with writing(output, "report"):
+        reporting.write(loaded, output)
     click.echo(str(output))

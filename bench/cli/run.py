@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench import units
-from bench.cli.options import json_option, layer_option, more_settings, set_option, store_option, writable
+from bench.cli.options import json_option, layer_option, more_settings, set_option, store_option, writable, writing
 from bench.errors import Exit, InputError, StoreError, WorkerError
 
 if TYPE_CHECKING:
@@ -182,7 +182,8 @@ def _answer(store: Store, run: Run, summary: Summary, *, report_to: Path | None,
     if report_to is not None:
         from bench import report  # noqa: PLC0415
 
-        report.write([found], report_to)
+        with writing(report_to, "report"):
+            report.write([found], report_to)
         click.echo(f"report: {report_to}", err=True)
     return Exit.INCOMPLETE if summary.failed else Exit.OK
 
