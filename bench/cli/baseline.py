@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import json_option, store_option, writable
+from bench.cli.options import json_option, store_option, writable, writing
 from bench.errors import InputError
 
 
@@ -93,7 +93,8 @@ def export_baseline(name: str, output: Path, store: str | None) -> None:
     opened = open_store(store)
     found = results.load(opened, opened.baseline(name).run)
     text = form.write(found, name)
-    output.write_text(text, encoding="utf-8")
+    with writing(output, "baseline export"):
+        output.write_text(text, encoding="utf-8")
     size = units.format_value(len(text.encode()), "B")
     click.echo(f"{output}: baseline {name}, run {found.run.name}, {len(found.cases)} cases, {size}")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import layer_option, more_settings, set_option, store_option, writable
+from bench.cli.options import layer_option, more_settings, set_option, store_option, writable, writing
 from bench.cli.thresholds import parse_thresholds, threshold_option
 from bench.cli.verdict_options import Delivery, deliver, verdict_options
 from bench.errors import Exit, InputError
@@ -175,7 +175,8 @@ def _duel(wish: Wish, where: str | None, report_to: Path | None, delivery: Deliv
     if report_to is not None and not interrupted:
         from bench import report  # noqa: PLC0415
 
-        report.write([found], report_to)
+        with writing(report_to, "report"):
+            report.write([found], report_to)
         click.echo(f"report: {report_to}", err=True)
     code = deliver(
         duels.of_results(found), delivery, command=shlex.join(["softmoe-bench", *sys.argv[1:]]), report=report_to

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import store_option, writable
+from bench.cli.options import store_option, writable, writing
 from bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,10 +51,11 @@ def export(
 
     opened = open_store(store)
     found = [results.load(opened, opened.find(word)) for word in runs or ("latest",)]
-    if chosen in OTHERS:
-        _write_one(found[0], chosen, output)
-    else:
-        _write_table(found, chosen, output, summary=summary)
+    with writing(output, "export"):
+        if chosen in OTHERS:
+            _write_one(found[0], chosen, output)
+        else:
+            _write_table(found, chosen, output, summary=summary)
 
 
 def _write_table(found: Sequence[RunResults], chosen: str, output: Path, *, summary: bool) -> None:

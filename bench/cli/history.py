@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.options import json_option, store_option, writable
+from bench.cli.options import json_option, store_option, writable, writing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,9 @@ def history(
         from bench import report as reporting  # noqa: PLC0415
         from bench import results  # noqa: PLC0415
 
-        reporting.write([results.load(opened, found.runs[-1])], report, past=found)
+        newest = results.load(opened, found.runs[-1])
+        with writing(report, "report"):
+            reporting.write([newest], report, past=found)
         click.echo(f"report: {report}", err=True)
 
 

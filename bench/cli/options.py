@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,7 @@ import click
 from bench.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 store_option = click.option(
@@ -50,3 +52,16 @@ def writable(path: Path, what: str) -> Path:
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise InputError(f"{what} {path} cannot be written: no permission")
     return path
+
+
+@contextmanager
+def writing(path: Path, what: str) -> Iterator[None]:
+    """Says why a file could not be written after all: the disk is full, or no file can be made there.
+
+    Raises:
+        InputError: instead of the error of the system.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{what} {path} cannot be written: {error.strerror or error}") from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import store_option, writable
+from bench.cli.options import store_option, writable, writing
 from bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def report(
     from bench import results  # noqa: PLC0415
 
     found = [results.load(opened, run) for run in _chosen(opened, runs or ("latest",))]
-    charts = write_report(found, path, chosen, assets)
+    with writing(path, "report"):
+        charts = write_report(found, path, chosen, assets)
     click.echo(str(path))
     if assets is not None:
         click.echo(f"{assets}: {charts} {'chart' if charts == 1 else 'charts'} as SVG and PNG, rows.csv, summary.csv")
@@ -162,6 +163,7 @@ def _write_index(store: Store, runs: Sequence[Run], path: Path) -> None:
     path.with_name(index.reports(path)).mkdir(exist_ok=True)
     baselines = {baseline.name: baseline.run.id for baseline in store.baselines()}
     loaded: Iterator[RunResults] = (results.load(store, run) for run in reversed(runs))
-    made = [stale for _, stale in index.write(loaded, path, baselines)]
+    with writing(path, "index"):
+        made = [stale for _, stale in index.write(loaded, path, baselines)]
     click.echo(str(path))
     click.echo(f"{len(made)} runs, {sum(made)} reports written, {len(made) - sum(made)} unchanged", err=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench import units
-from bench.cli.options import json_option, layer_option, more_settings, set_option, store_option
+from bench.cli.options import json_option, layer_option, more_settings, set_option, store_option, writing
 from bench.cli.report import check as check_report
 from bench.cli.report import choose, write_report
 from bench.errors import Exit, InputError, StoreError, WorkerError
@@ -183,7 +183,8 @@ def _answer(store: Store, run: Run, summary: Summary, *, report_to: Path | None,
         click.echo(f"interrupted; everything measured is kept, go on with: {_again(store, run)}", err=True)
         return Exit.INTERRUPTED
     if report_to is not None:
-        write_report([found], report_to, choose(report_to))
+        with writing(report_to, "report"):
+            write_report([found], report_to, choose(report_to))
         click.echo(f"report: {report_to}", err=True)
     return Exit.INCOMPLETE if summary.failed else Exit.OK
 

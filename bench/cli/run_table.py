@@ -43,6 +43,9 @@ INDENT = 1
 NAME = 24
 """Characters of a name before it is broken into lines, where axes have no room for columns of their own."""
 
+WIDE = 0.995
+"""Half widths from here on are written as >99%."""
+
 MOST_NAMED = 3
 """Cases that are named beside a reason that they share."""
 
@@ -273,7 +276,9 @@ def _figures(result: CaseResult) -> dict[str, str]:
 def _half_width(figure: Figure | None) -> str:
     """Returns half the interval in percent."""
     width = None if figure is None else figure.interval.half_width
-    return "" if width is None else f" ±{width:.0%}"
+    if width is None:
+        return ""
+    return f" ±{width:.0%}" if width < WIDE else " ±>99%"
 
 
 def _spreads(figure: Figure | None) -> str:

@@ -1,5 +1,6 @@
 """The command line as a user meets it: real runs of a tiny grid, and mistakes."""
 
+import errno
 import json
 import os
 import signal
@@ -402,6 +403,28 @@ def test_mistakes(words: list[str], message: str, folder: Path, monkeypatch: pyt
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert message in complaint(*words)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["report", "-o", "out.html"],
+        ["export", "-o", "rows.csv"],
+        ["export", "--format", "bencher", "-o", "b.json"],
+        ["history", "all", "--report", "out.html"],
+        ["compare", "quick-1", "quick-2", "-o", "out.txt"],
+    ],
+    ids=" ".join,
+)
+def test_a_disk_that_is_full_is_no_verdict(words: list[str], stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    del stored
+
+    def full(*_given: object, **_named: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    assert f"{words[-1]} cannot be written: No space left on device" in complaint(*words)
 
 
 def test_mistakes_within_a_store(stored: Path) -> None:

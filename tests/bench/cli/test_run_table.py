@@ -177,3 +177,9 @@ def test_a_caveat_of_a_newer_version_is_shown_by_its_code(shown: Shown) -> None:
     text = shown(results([inspected(case, flags=[Flag("haunted", "")]), timed(case, 1, 1.0)], [case]))
     letter = row(text, "soft/fused").split()[-1][-1]
     assert f"{letter} haunted (1 of 1 cases)." in text
+
+
+def test_an_interval_that_says_nothing_takes_no_room(shown: Shown) -> None:
+    case = soft()
+    text = shown(results(measured(case, [1.0, 10.0]), [case]))
+    assert " ±>99% " in row(text, "soft/fused")
