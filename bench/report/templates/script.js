@@ -136,7 +136,7 @@ function addCopy(tools, head, body) {
     told.textContent = copied ? `${rows.length - 1} rows copied` : "Select and copy the text below";
     setTimeout(() => (told.textContent = ""), 5000);
   });
-  tools.append(button, told);
+  tools.append(told, button);
 }
 
 function addTools(box) {

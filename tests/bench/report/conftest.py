@@ -181,6 +181,7 @@ def visit(browser: Browser, tmp_path: Path) -> Callable[..., AbstractContextMana
         path = tmp_path / "report.html"
         path.write_text(text, encoding="utf-8")
         place = browser.new_context(**context)
+        place.set_default_timeout(120_000)  # a busy machine is no fault of the page
         page = place.new_page()
         complaints: list[str] = []
         page.on("console", lambda message: complaints.append(message.text))

@@ -116,6 +116,16 @@ def test_paper_has_everything_but_the_controls(quick_page: str, visit: Visit, *,
     assert not re.search(r"Filter rows|Copy as CSV|Download|By column|Skip to", text)
 
 
+def test_no_table_is_wider_than_the_paper(long_page: str, visit: Visit) -> None:
+    upright, lying = 718, 1047  # CSS pixels of A4 within margins of one centimetre
+    too_wide = "boxes => boxes.filter(box => box.scrollWidth > box.clientWidth).length"
+    with visit(long_page, viewport={"width": upright, "height": 900}) as page:
+        page.emulate_media(media="print")
+        assert page.locator("section:not(#figures) .scroll").evaluate_all(too_wide) == 0
+        page.set_viewport_size({"width": lying, "height": 700})
+        assert page.locator("#figures .scroll").evaluate_all(too_wide) == 0
+
+
 def test_keys_reach_everything_in_order(quick_page: str, visit: Visit) -> None:
     with visit(quick_page) as page:
         page.keyboard.press("Tab")
