@@ -129,8 +129,9 @@ def rows(
             for side, text, where in ((0, name, "left"), (1, row.text, "right")):
                 axes.text(side, place - BAR, text, transform=axes.get_yaxis_transform(), va="center", ha=where)
             clipped += sum(_whisker(axes, mark, place + BAR, factor, (bottom, top)) for mark in row.marks)
-        (_dots if dots else _bars)(axes, data, factor)
         axes.set_xlabel(f"{scale.title} ({label})" if label else scale.title, labelpad=2)
+        axes.set_ylabel(" ")  # else seaborn lays out all ticks to see whether it may set a label
+        (_dots if dots else _bars)(axes, data, factor)
         if legend:
             handles = _handles(data, legend, dots=dots)
             columns = -(-len(handles) // lines)

@@ -77,8 +77,10 @@ def curves(chart: str, title: str, plane: Plane, series: Sequence[Series]) -> Ch
         clipped = sum(
             _intervals(axes, line, shifted, factor, limits) for line, shifted in zip(series, spot, strict=True)
         )
+        axes.set_xlabel(plane.along, labelpad=2)  # before seaborn draws: it lays out all ticks where there is none
+        axes.set_ylabel(f"{plane.up} ({label})" if label else plane.up, labelpad=3)
         _lines(axes, series, spot, factor, joined=plane.numeric)
-        _finish(axes, plane, label, place, log=(log_x, log_y), limits=(limits[0] / factor, limits[1] / factor))
+        _finish(axes, place, log=(log_x, log_y), limits=(limits[0] / factor, limits[1] / factor))
         axes.legend(handles=[_handle(line, joined=plane.numeric) for line in series], loc="upper left",
                     bbox_to_anchor=(-44 / (WIDTH - 72), -42 / PLOT), borderaxespad=0, labelspacing=0.3)  # fmt: skip
         figure.text(6 / WIDTH, 1 - 13 / height, shorten(plain(title), 66), va="center", ha="left", fontsize=9.5,
@@ -162,16 +164,12 @@ def _intervals(
 
 def _finish(
     axes: Axes,
-    plane: Plane,
-    label: str,
     place: dict[AxisValue, float],
     *,
     log: tuple[bool, bool],
     limits: tuple[float, float],
 ) -> None:
-    """Sets titles, ticks at the measured values, and limits."""
-    axes.set_xlabel(plane.along, labelpad=2)
-    axes.set_ylabel(f"{plane.up} ({label})" if label else plane.up, labelpad=3)
+    """Sets ticks at the measured values, and limits."""
     shown = list(place) if len(place) <= 8 else [v for i, v in enumerate(place) if i % (len(place) // 6) == 0]
     axes.xaxis.set_major_locator(FixedLocator([place[value] for value in shown]))
     axes.xaxis.set_minor_locator(NullLocator())

@@ -154,6 +154,12 @@ def test_without_a_clipboard_the_rows_stand_ready_to_be_copied(make: SimpleNames
         assert area.count() == 0
 
 
+def bring(chart: Locator) -> None:
+    """Scrolls to a chart and waits until the page has taken note, since what is shown goes when it scrolls."""
+    chart.scroll_into_view_if_needed()
+    chart.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
 def test_a_mark_tells_its_figure_to_pointer_and_keys(quick_page: str, visit: Visit) -> None:
     with visit(quick_page) as page:
         tip, chart = page.locator(".tip"), page.locator("#summary svg").first
@@ -172,9 +178,11 @@ def test_a_mark_tells_its_figure_to_pointer_and_keys(quick_page: str, visit: Vis
         page.keyboard.press("Tab")
         assert "8.08 ms" in tip.inner_text()
         curve = page.locator("#scaling svg").first
+        bring(curve)
         curve.locator(".spot").last.hover()
         assert "experts 32" in tip.inner_text() or "experts 8" in tip.inner_text()
         stack = page.locator("#memory svg").first
+        bring(stack)
         stack.locator(".spot").first.hover()
         assert tip.inner_text() == "Dense FFN\npeak 3.00 MiB: weights 2.00 MiB; activations 1.00 MiB"
         assert page.locator("svg .spot > title").count() == 0
