@@ -146,6 +146,6 @@ def _lacking(entry: Entry) -> str:
     if not lost:
         return ""
     if threads not in (None, facts.get("torch_threads")):
-        return f"what `softmoe-bench calibrate` measures does not hold for {naming.phrase('threads', threads)}"
+        return f"what softmoe-bench calibrate measures does not hold for {naming.phrase('threads', threads)}"
     what = "no ceiling was" if len(lost) == len(parts) else f"the {lost[0]} was not"
-    return f"{what} measured here; `softmoe-bench calibrate` measures it, also after the run, with the same --store"
+    return f"{what} measured here; softmoe-bench calibrate measures it, also after the run, with the same --store"

@@ -31,10 +31,10 @@ MOST_NAMED = 9
 
 INTERVALS = "the 95\u00a0% intervals of the ratios within rounds leave"
 MEANING = (
-    "Throughput is the price; for it a token gets parameters to draw on (capacity) and useful FLOPs, so at the same "
-    "throughput more of either is better, and on the front is every case that no other one of its run and workload "
-    "equals in both and beats in one. Parameters take memory, and neither of the two is quality itself, which only "
-    "training tells. Amounts within 1\u00a0% count as equal."
+    "Throughput is what a layer costs; parameters to draw on (capacity) and useful FLOPs per token are what it buys. At "
+    "the same throughput more of either is better: a case is on the front unless another one of its run and workload "
+    "has at least as much of both and more of one. Parameters also take memory, and neither is quality itself, which "
+    "only training tells. Amounts within 1\u00a0% count as equal."
 )
 
 

@@ -104,7 +104,7 @@ def test_all_bound_by_one_are_said_so(make: SimpleNamespace) -> None:
 def test_without_a_ceiling_the_points_stand_alone(make: SimpleNamespace) -> None:
     section = roofline.build([small(make)])
     assert (
-        "The points stand alone, as no ceiling was measured here; `softmoe-bench calibrate` measures it, also after "
+        "The points stand alone, as no ceiling was measured here; softmoe-bench calibrate measures it, also after "
         "the run, with the same --store."
     ) in words(section)
     assert rows(section) == []
@@ -119,7 +119,7 @@ def test_half_a_roof_is_none(make: SimpleNamespace, lost: dict[str, None], what:
 
 def test_ceilings_of_other_threads_do_not_hold(make: SimpleNamespace) -> None:
     said = words(roofline.build([held(small(make, threads=1), ceilings())]))
-    assert "as what `softmoe-bench calibrate` measures does not hold for 1 thread." in said
+    assert "as what softmoe-bench calibrate measures does not hold for 1 thread." in said
 
 
 def test_a_case_above_its_roof_is_explained_by_caches(make: SimpleNamespace) -> None:

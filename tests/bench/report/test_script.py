@@ -198,7 +198,8 @@ def test_a_finger_can_ask_too(quick_page: str, visit: Visit) -> None:
 
 
 def test_the_saved_rows_are_those_of_the_export(make: SimpleNamespace, visit: Visit, tmp_path: Path) -> None:
-    found = [mixed(make), make.quick(), make.run([make.case("soft", capacity_factor=1.5)], [], name="</script>\n&,")]
+    case = make.case("soft", capacity_factor=1.5)
+    found = [mixed(make), make.quick(), make.run([case], make.timed(case, 0.01), name="</script>\n&,")]
     with visit(render(found), accept_downloads=True) as page:
         with page.expect_download() as caught:
             page.get_by_role("button", name="Download the data (CSV)").click()
