@@ -163,11 +163,13 @@ function reveal() {
 /* Charts */
 
 const tip = make("div", { class: "tip", role: "status" });
+let asked = { x: 0, y: 0 };
 
 function tell(spots, at) {
   for (const spot of document.querySelectorAll(".spot.on")) spot.classList.remove("on");
   tip.textContent = spots.map((spot) => spot.dataset.text).join("\n");
   if (spots.length === 0) return;
+  asked = at;
   for (const spot of spots) spot.classList.add("on");
   const left = Math.min(at.x + 14, document.documentElement.clientWidth - tip.offsetWidth - 8);
   const top = at.y + 18 + tip.offsetHeight < innerHeight ? at.y + 18 : at.y - tip.offsetHeight - 12;
@@ -191,9 +193,10 @@ function show(spot) {
 }
 
 function follow() {
-  const told = document.activeElement.querySelector(".spot.on");
-  if (told) show(told);
-  else tell([]);
+  const chosen = document.activeElement.closest("svg.chart")?.querySelector(".spot.on");
+  const under = document.elementsFromPoint(asked.x, asked.y);
+  if (chosen) show(chosen);
+  else tell([...document.querySelectorAll(".spot.on")].filter((spot) => under.includes(spot)), asked);
 }
 
 function addTelling(chart) {

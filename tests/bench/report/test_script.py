@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
+from playwright.sync_api import expect
 
 from bench import table
 from bench.records import Status
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
+PATIENT = 60_000  # milliseconds, for a machine that is busy
 LATENCIES = {1: 0.5, 2: 2e-6, 4: 3e-3, 8: None, 16: 999e-6, 32: 1.0, 64: 1024e-6}
 """Seconds by batch size; as texts they would sort otherwise, and one is unknown."""
 
@@ -107,8 +109,7 @@ def test_a_link_to_a_row_shows_it_though_filtered_or_folded(make: SimpleNamespac
         row = page.locator("#figures tbody tr", has_text="error")
         assert not row.is_visible()
         page.locator("#failures a").first.click()
-        page.wait_for_function("document.querySelector('tr:target').checkVisibility()")
-        assert row.is_visible()
+        expect(row).to_be_visible(timeout=PATIENT)
         assert page.locator("#figures .count").inner_text() == "7 rows"
 
 
@@ -177,6 +178,12 @@ def test_a_mark_tells_its_figure_to_pointer_and_keys(quick_page: str, visit: Vis
         assert tip.inner_text().startswith("Tokens choice")
         page.keyboard.press("Tab")
         assert "8.08 ms" in tip.inner_text()
+        page.mouse.wheel(0, 200)
+        expect(page.locator("h1")).not_to_be_in_viewport(timeout=PATIENT)
+        assert "8.08 ms" in tip.inner_text()
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Shift+Tab")
+        assert tip.inner_text() == ""
         curve = page.locator("#scaling svg").first
         bring(curve)
         curve.locator(".spot").last.hover()
@@ -185,6 +192,8 @@ def test_a_mark_tells_its_figure_to_pointer_and_keys(quick_page: str, visit: Vis
         bring(stack)
         stack.locator(".spot").first.hover()
         assert tip.inner_text() == "Dense FFN\npeak 3.00 MiB: weights 2.00 MiB; activations 1.00 MiB"
+        page.mouse.wheel(0, 400)
+        expect(tip).to_have_text("", timeout=PATIENT)
         assert page.locator("svg .spot > title").count() == 0
 
 
