@@ -193,6 +193,6 @@ def visit(browser: Browser, tmp_path: Path) -> Callable[..., AbstractContextMana
         yield page
         page.close()
         place.close()
-        assert complaints == []
+        assert not complaints, "\n".join(complaints)
 
     return opened
