@@ -32,9 +32,9 @@ MOST_NAMED = 9
 INTERVALS = "the 95\u00a0% intervals of the ratios within rounds leave"
 MEANING = (
     "Throughput is what a layer costs; parameters to draw on (capacity) and useful FLOPs per token are what that buys. "
-    "At the same throughput more of either is better: a case is on the front unless another one of its run and workload "
-    "has at least as much of both and more of one. Parameters also take memory, and neither is quality itself, which "
-    "only training tells. Amounts within 1\u00a0% count as equal."
+    "At the same throughput more of either is better: a case is on the front unless another one of its run and "
+    "workload has at least as much of both and more of one. Parameters also take memory, and neither is quality "
+    "itself, which only training tells. Amounts within 1\u00a0% count as equal."
 )
 
 
