@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET  # the only input is our own output
 
+from matplotlib import get_data_path
+
 from bench.report import blocks, files
 
 if TYPE_CHECKING:
@@ -85,15 +87,21 @@ def write(page: str, runs: Sequence[RunResults], folder: Path) -> list[Picture]:
     Files of other names in the folder stay as they are.
     """
     from bench import table  # noqa: PLC0415  (pandas, for this alone)
-    from bench.report import pixels  # noqa: PLC0415
 
     found = pictures(page)
     for picture in found:
         files.write(folder / f"{picture.name}.svg", picture.svg)
-        files.write(folder / f"{picture.name}.png", pixels.png(picture.svg))
+        files.write(folder / f"{picture.name}.png", png(picture.svg))
     for name, frame in zip(DATA, (table.tidy(runs), table.summary(runs)), strict=True):
         files.write(folder / name, frame.to_csv(index=False, lineterminator="\n"))
     return found
+
+
+def png(picture: str) -> bytes:
+    """Returns a picture as PNG, two pixels for each CSS pixel, for screens that have more than 96 an inch."""
+    import resvg_py  # noqa: PLC0415  (for this alone)
+
+    return bytes(resvg_py.svg_to_bytes(svg_string=picture, zoom=2, font_dirs=[get_data_path() + "/fonts/ttf"]))
 
 
 def _coloured(chart: str, light: Mapping[str, str]) -> str:

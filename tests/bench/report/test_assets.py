@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from bench.report import assets, pixels, render
+from bench.report import assets, render
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,8 +57,8 @@ def test_a_picture_stands_alone(pictures: list[assets.Picture]) -> None:
 
 def test_a_picture_in_pixels_shows_what_it_says(pictures: list[assets.Picture]) -> None:
     picture = next(picture for picture in pictures if picture.name == "memory-0")
-    data = pixels.png(picture.svg)
-    assert data == pixels.png(picture.svg), "same picture, same bytes"
+    data = assets.png(picture.svg)
+    assert data == assets.png(picture.svg), "same picture, same bytes"
     image = Image.open(io.BytesIO(data)).convert("RGB")
     width, height = (int(number) for number in re.search(r'width="(\d+)" height="(\d+)"', picture.svg).groups())
     assert image.size == pytest.approx((2 * width, 2 * height), abs=2)
@@ -73,18 +73,12 @@ def test_a_picture_in_pixels_shows_what_it_says(pictures: list[assets.Picture]) 
     assert words > 500
 
 
-def test_paths_are_read_as_matplotlib_writes_them() -> None:
-    path = pixels.parse_path("M 0 1.5  L -2e-3 4  C 1 2 3 4 5 6  z ")
-    assert path.vertices.tolist() == [[0, 1.5], [-0.002, 4], [1, 2], [3, 4], [5, 6], [0, 1.5]]
-    assert path.codes.tolist() == [1, 2, 4, 4, 4, 79]
-
-
 def test_words_that_are_markup_stay_words(make: SimpleNamespace) -> None:
     case = make.case("soft").with_axes(layer="a:<b>&'\"$x^2$")
     found = assets.pictures(render([make.run([case], make.full(case, 0.01, 0.011, 0.012))]))
     text = "".join(ET.fromstring(found[0].svg).itertext())  # noqa: S314  (we wrote it)
     assert "a:<b>&'\"$x^2$ · fused" in text
-    assert pixels.png(found[0].svg).startswith(b"\x89PNG")
+    assert assets.png(found[0].svg).startswith(b"\x89PNG")
 
 
 def test_files_are_whole_and_others_stay(make: SimpleNamespace, tmp_path: Path) -> None:
