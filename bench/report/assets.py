@@ -74,6 +74,8 @@ def standalone(chart: str) -> str:
     paper = ET.Element("rect", {**{name: f"{number:g}" for name, number in box.items()}, "style": "fill: #ffffff"})
     root.insert(sum(child.tag in {"title", "desc"} for child in root), paper)
     for element in root.iter():
+        if element.attrib.get("class") == "spot":  # what a page makes invisible tells its figure here, too
+            element.attrib["style"] = "fill: none; pointer-events: all"
         if "href" in element.attrib:
             element.attrib["xlink:href"] = element.attrib.pop("href")  # older programs know no other
         if "style" in element.attrib:

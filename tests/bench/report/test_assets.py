@@ -71,6 +71,7 @@ def test_a_picture_in_pixels_shows_what_it_says(pictures: list[assets.Picture]) 
     weights, activations, words = counts.values()
     assert weights > activations > weights / 5, "two thirds are weights, and the activations are hatched with white"
     assert words > 500
+    assert not (shown == 0).all(axis=2).any(), "nothing is drawn in black, the colour of what has none"
 
 
 def test_words_that_are_markup_stay_words(make: SimpleNamespace) -> None:
