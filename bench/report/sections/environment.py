@@ -22,7 +22,11 @@ def build(runs: Sequence[RunResults]) -> Section:
     where = [found.run.environment for found in runs]
     prints = [Markup("<code>{}</code>").format(place.fingerprint) for place in where]
     same = len({place.fingerprint for place in where}) == 1
-    says = "agree, so these runs may be compared" if same else "differ, so these runs cannot be compared"
+    says = (
+        "agree, so these runs may be compared"
+        if same
+        else "differ, so no change of code can be judged between these runs"
+    )
     parts = [
         blocks.paragraph(
             Markup("Fingerprint of the comparable facts: {}.{}").format(

@@ -157,5 +157,5 @@ def test_no_chart_and_no_sentence_mixes_devices(make: SimpleNamespace) -> None:
     assert {entry.workload for entry in view.of(runs).entries} == {
         f"batch size {n}, {device}" for n in (1, 8) for device in ("cpu", "cuda")
     }
-    assert "These runs cannot be compared" in comparison.build(runs).body
+    assert "No change of code can be judged" in comparison.build(runs).body
     assert str(figures.build(runs).body).count("<td>h100-1</td>") == 10

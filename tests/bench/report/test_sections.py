@@ -328,7 +328,7 @@ def test_exact_figures_and_layers_have_tables_of_their_own() -> None:
 
 def test_runs_of_two_machines_are_not_compared(make: SimpleNamespace) -> None:
     section = comparison.build(two(make, comparable={"cpu": "Other CPU"}))
-    assert words(section).startswith("These runs cannot be compared")
+    assert words(section).startswith("No change of code can be judged")
     assert rows(section) == [["fact", "before", "after"], ["cpu", "Test CPU", "Other CPU"]]
 
 
