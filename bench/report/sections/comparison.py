@@ -41,7 +41,8 @@ def build(runs: Sequence[RunResults]) -> Section | None:
     if differ:
         parts = [
             blocks.paragraph(
-                "No change of code can be judged between these runs: they were made on machines or with libraries that differ."
+                "No change of code can be judged between these runs: they were made on machines or with libraries "
+                "that differ."
             ),
             blocks.table(
                 Table(
