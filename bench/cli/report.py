@@ -84,6 +84,8 @@ def choose(output: Path | None, form: str | None = None) -> str:
     Raises:
         InputError: the ending says another format, or none and no format is given.
     """
+    if output is not None and output.is_dir():
+        return form or "html"  # that it is a folder is said by what writes there
     ending = "" if output is None else output.suffix.lower()
     said = ENDINGS.get(ending)
     if form is None:

@@ -423,6 +423,7 @@ def test_a_disk_that_is_full_is_no_verdict(words: list[str], stored: Path, monke
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     monkeypatch.setattr(pd.DataFrame, "to_csv", full)
     assert f"{words[-1]} cannot be written: No space left on device" in complaint(*words)
 
