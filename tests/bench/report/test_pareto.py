@@ -115,7 +115,7 @@ def run(make: SimpleNamespace, sizes: Sequence[float | None], seconds: Sequence[
 def test_the_section_says_who_is_on_which_front(make: SimpleNamespace) -> None:
     section = pareto.build([run(make, (1e3, 4e6, 3e6, 8e6), (0.01, 0.02, 0.03, 0.04))])
     said = words(section)
-    assert said.count("so at the same throughput more of either is better") == 1
+    assert said.count("At the same throughput more of either is better") == 1
     assert (
         "By parameters, 3 of 4 cases are on the front, fastest first: Dense FFN (1), Soft MoE · fused (2) and "
         "Experts choice · indexed (3). No interval reaches across it: every case is surely on its side."
