@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
-from string import ascii_letters
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.text import Text
 
-from bench import caveats, units
+from bench import caveats
 from bench.axes import COMMON, SHORT, case_name, show_value
-from bench.cli import bars, terminal
+from bench.cli import bars, run_cells, terminal
 from bench.cli.spelling import spell
 from bench.formats import words
 from bench.records import Status, reason
@@ -28,10 +27,7 @@ if TYPE_CHECKING:
 
     from bench.axes import AxisValue
     from bench.records import Case
-    from bench.results import CaseResult, Figure, RunResults
-
-FIGURES = ("latency", "spread", "peak mem", "tokens/s", "FLOPs")
-"""Columns of figures; where there is no room, the last ones are left out first, the latency never."""
+    from bench.results import CaseResult, RunResults
 
 OF_SLOWEST = "of slowest"
 SHORTEST, LONGEST = len(OF_SLOWEST), 24
@@ -42,9 +38,6 @@ INDENT = 1
 
 NAME = 24
 """Characters of a name before it is broken into lines, where axes have no room for columns of their own."""
-
-WIDE = 0.995
-"""Half widths from here on are written as >99%."""
 
 MOST_NAMED = 3
 """Cases that are named beside a reason that they share."""
@@ -95,7 +88,7 @@ def show(found: RunResults) -> None:
     names, work = _names(found)
     groups = _groups(found, work)
     headed = any(group.heading for group in groups)
-    marks = _marks(found)
+    marks = run_cells.marks(found)
     layout = _fit(groups, [name for name in names if not headed or name not in work], marks, out)
     for line in _lines(layout, groups, blocks=bars.has_blocks(out.encoding)):
         out.print(line, no_wrap=True, crop=False, overflow="ignore")
@@ -164,9 +157,9 @@ def _fit(groups: Sequence[Group], names: Sequence[str], marks: dict[str, str], o
     def column(title: str, cells: Sequence[str], *, right: bool = True) -> Column:
         return Column(spell(title, out.encoding), tuple(spell(cell, out.encoding) for cell in cells), right=right)
 
-    figures = [_figures(result) for result in ordered]
-    shown = [column(title, [cells[title] for cells in figures]) for title in FIGURES]
-    said = [_note(result, marks) for result in ordered]
+    figures = [run_cells.figures(result) for result in ordered]
+    shown = [column(title, [cells[title] for cells in figures]) for title in run_cells.FIGURES]
+    said = [run_cells.note(result, marks) for result in ordered]
     notes = (column("notes", said, right=False),) if any(said) else ()
     apart = [column("layer", [_name(result, (), 2 * NAME) for result in ordered], right=False)]
     for name in names:
@@ -175,15 +168,15 @@ def _fit(groups: Sequence[Group], names: Sequence[str], marks: dict[str, str], o
     whole = [_name(result, names) for result in ordered]
     broken = [Column("case", tuple("\n".join(textwrap.wrap(name, NAME)) for name in whole), right=False)]
     drawn = any(group.slowest for group in groups)
-    tries = [(first, count, drawn) for first in (apart, broken) for count in range(len(FIGURES), 1, -1)]
+    tries = [(first, count, drawn) for first in (apart, broken) for count in range(len(run_cells.FIGURES), 1, -1)]
     for first, count, bar in (*tries, (apart, 1, drawn), (broken, 1, drawn), (apart, 1, False)):
         columns = (*first, *shown[:count], *notes)
         for gap in (2, 1):
             room = out.width - INDENT - sum(c.width for c in columns) - gap * len(columns)
             if room >= (SHORTEST if bar else -gap):
-                left_out = (*(("bars",) if drawn and not bar else ()), *FIGURES[count:])
+                left_out = (*(("bars",) if drawn and not bar else ()), *run_cells.FIGURES[count:])
                 return Layout(columns, len(first) + 1, min(room, LONGEST) if bar else 0, gap, left_out)
-    return Layout((*broken, shown[0], *notes), 2, 0, 1, (*(("bars",) if drawn else ()), *FIGURES[1:]))
+    return Layout((*broken, shown[0], *notes), 2, 0, 1, (*(("bars",) if drawn else ()), *run_cells.FIGURES[1:]))
 
 
 def _lines(layout: Layout, groups: Sequence[Group], *, blocks: bool) -> Iterator[Text]:
@@ -227,7 +220,7 @@ def _said(layout: Layout, found: RunResults, *, headed: bool) -> Iterator[str]:
     """Yields what the columns mean."""
     if layout.bar:
         yield f"Bars are latencies, a full one the slowest {'under its heading' if headed else 'case'}."
-    if any(_spreads(result.figures.get("latency")) for result in found.cases):
+    if any(run_cells.spreads(result.figures.get("latency")) for result in found.cases):
         yield SPREAD
 
 
@@ -255,50 +248,3 @@ def _reasons(found: RunResults, names: Sequence[str]) -> Iterator[str]:
 def _join(words: Sequence[str]) -> str:
     """Returns a list as a sentence has it."""
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
-
-
-def _figures(result: CaseResult) -> dict[str, str]:
-    """Returns the cells of one case by their titles: latency with its half width and spreads, and what else it has."""
-    latency, throughput, memory, flops = (
-        units.UNKNOWN if figure is None else units.format_value(figure.value, figure.unit)
-        for figure in map(result.figures.get, ("latency", "throughput", "peak_memory", "flops"))
-    )
-    timed = result.figures.get("latency")
-    return {
-        "latency": latency + _half_width(timed),
-        "spread": _spreads(timed) or units.UNKNOWN,
-        "tokens/s": throughput.replace("token/s", "").strip(),
-        "peak mem": memory,
-        "FLOPs": flops.replace("FLOP", "").strip(),
-    }
-
-
-def _half_width(figure: Figure | None) -> str:
-    """Returns half the interval in percent."""
-    width = None if figure is None else figure.interval.half_width
-    if width is None:
-        return ""
-    return f" ±{width:.0%}" if width < WIDE else " ±>99%"
-
-
-def _spreads(figure: Figure | None) -> str:
-    """Returns the spread within a process and between processes in percent, nothing where neither is known."""
-    if figure is None or (figure.within is None and figure.between is None):
-        return ""
-    within, between = (units.UNKNOWN if s is None else f"{100 * s:.0f}" for s in (figure.within, figure.between))
-    return f"{within}/{between}%"
-
-
-def _marks(found: RunResults) -> dict[str, str]:
-    """Returns a letter for each caveat that occurs, in the order of their list, then those of newer versions."""
-    seen = {flag.code for result in found.cases for flag in result.flags}
-    known = [code for code in caveats.TABLE if code in seen]
-    return dict(zip([*known, *sorted(seen - set(known))], ascii_letters, strict=False))
-
-
-def _note(result: CaseResult, marks: dict[str, str]) -> str:
-    """Returns the status if it is not ok, and the letters of the caveats."""
-    letters = "".join(mark for code, mark in marks.items() if any(flag.code == code for flag in result.flags))
-    if result.status is Status.OK:
-        return letters
-    return f"{'not measured' if result.status is None else result.status.value} {letters}".strip()
