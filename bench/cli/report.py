@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench import files
 from bench.cli.options import store_option, writable, writing
 from bench.errors import InputError
 
@@ -107,7 +108,7 @@ def check(path: Path, assets: Path | None = None) -> None:
 def write_report(runs: Sequence[RunResults], path: Path, form: str, assets: Path | None = None) -> int:
     """Writes a report in a format and its charts into a folder; returns how many charts are there."""
     from bench.report import assets as charting  # noqa: PLC0415
-    from bench.report import files, markdown, page  # noqa: PLC0415
+    from bench.report import markdown, page  # noqa: PLC0415
 
     text = page.render(runs)
     pictures = []

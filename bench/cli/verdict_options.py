@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench import gates
+from bench import files, gates
 from bench.cli.options import json_option, writable, writing
 from bench.errors import Exit, InputError, unknown
 
@@ -145,17 +145,9 @@ def _text(form: str, found: Comparisons, context: Context) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Writes a file, whole or not at all: beside its place first, then renamed; a pipe or device as it is."""
+    """Writes a file, whole or not at all."""
     with writing(path, "output"):
-        if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8", newline="\n")
-            return
-        beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            beside.write_text(text, encoding="utf-8", newline="\n")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        files.write(path, text)
 
 
 def _summarise(found: Comparisons, context: Context) -> None:

@@ -13,7 +13,8 @@ from xml.etree import ElementTree as ET  # the only input is our own output
 
 from matplotlib import get_data_path
 
-from bench.report import blocks, files
+from bench import files
+from bench.report import blocks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,9 +14,9 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 import bench
-from bench import __version__, history, units
+from bench import __version__, files, history, units
 from bench.records import FAILED, Status
-from bench.report import blocks, files, naming, page
+from bench.report import blocks, naming, page
 from bench.report.blocks import Column, Table
 from bench.report.facts import device
 from bench.report.section import Section

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from bench import __version__
-from bench.report import blocks, files, svg, view
+from bench import __version__, files
+from bench.report import blocks, svg, view
 from bench.report.sections import TABLE, history
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ LEVELS = [
         "units",
         "stats",
         "environment",
+        "files",
         "gpus",
         "energy",
         "measurable",
