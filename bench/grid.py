@@ -20,7 +20,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.axes import AXES, NONE_WORDS, AxisValue, parse_axis
+from bench.axes import AXES, NONE_WORDS, AxisValue, label, parse_axis
 from bench.errors import InputError, unknown
 from bench.expression import Derived, names_in
 
@@ -189,7 +189,9 @@ def _resolve(point: Mapping[str, GridValue], where: str) -> dict[str, AxisValue]
             try:
                 known[name] = parse_axis(name, derived.value(known))
             except InputError as error:
-                raise InputError(f"{where}: {name} = '{derived.text}': {error}") from None
+                here = label(known, sorted(names_in(derived.text)))
+                at = f" at {here}" if here else ""
+                raise InputError(f"{where}: {name} = '{derived.text}'{at}: {error}") from None
             del waiting[name]
     return {name: known[name] for name in point}
 

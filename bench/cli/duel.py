@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import layer_option, more_settings, set_option, store_option, writable, writing
+from bench.cli.options import layer_option, more_settings, report_option, set_option, store_option
+from bench.cli.report import check_report, write_at_end
 from bench.cli.thresholds import parse_thresholds, threshold_option
 from bench.cli.verdict_options import Delivery, deliver, verdict_options
 from bench.errors import Exit, InputError
@@ -86,7 +87,7 @@ class Wish:
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), help="End a silent process after (s; default 300).")
 @store_option
 @click.option("--name", help="Name of the run that is kept (default: duel-, the grid's name and a number).")
-@click.option("--report", "report_to", type=click.Path(path_type=Path), help="Write an HTML report at the end.")
+@report_option
 @verdict_options
 def duel(  # noqa: PLR0913  (one argument per option)
     *,
@@ -116,7 +117,7 @@ def duel(  # noqa: PLR0913  (one argument per option)
     from bench.schema import check  # noqa: PLC0415
 
     if report_to is not None:
-        writable(report_to, "report")
+        check_report(report_to)
     here = Path.cwd()
     wanted = None if pair is None else pairing.parse_pair(pair)
     if base is None and wanted is None:
@@ -173,11 +174,7 @@ def _duel(wish: Wish, where: str | None, report_to: Path | None, delivery: Deliv
             interrupted = duelling.fight(contest, scales, store, run, settings, progress, scratch.path)
         found = results.load(store, store.find(run.id))
     if report_to is not None and not interrupted:
-        from bench import report  # noqa: PLC0415
-
-        with writing(report_to, "report"):
-            report.write([found], report_to)
-        click.echo(f"report: {report_to}", err=True)
+        write_at_end([found], report_to)
     code = deliver(
         duels.of_results(found), delivery, command=shlex.join(["softmoe-bench", *sys.argv[1:]]), report=report_to
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.options import json_option, store_option, writable, writing
+from bench.cli.options import json_option, report_option, store_option
+from bench.cli.report import check_report, write_at_end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from bench.history import Change, History, Series, Trend
     from bench.records import Run
@@ -30,7 +31,7 @@ ID_SHOWN = 6
     show_default=True,
     help="Smallest relative step that counts as a change.",
 )
-@click.option("--report", type=click.Path(path_type=Path), help="Write an HTML report with a chart for each case.")
+@report_option
 @store_option
 @json_option
 def history(
@@ -39,7 +40,7 @@ def history(
     last: int | None,
     all_machines: bool,  # noqa: FBT001  (click passes flags by name)
     threshold: float,
-    report: Path | None,
+    report_to: Path | None,
     store: str | None,
     as_json: bool,  # noqa: FBT001
 ) -> None:
@@ -52,8 +53,8 @@ def history(
     from bench.cli import answer  # noqa: PLC0415
     from bench.store import open_store  # noqa: PLC0415
 
-    if report is not None:
-        writable(report, "report")
+    if report_to is not None:
+        check_report(report_to)
     opened = open_store(store)
     found = trends.load(opened, what, metric=metric, last=last, all_machines=all_machines, threshold=threshold)
     for remark in found.remarks:
@@ -62,14 +63,10 @@ def history(
         answer.write(as_plain(found))
     else:
         show(found)
-    if report is not None:
-        from bench import report as reporting  # noqa: PLC0415
+    if report_to is not None:
         from bench import results  # noqa: PLC0415
 
-        newest = results.load(opened, found.runs[-1])
-        with writing(report, "report"):
-            reporting.write([newest], report, past=found)
-        click.echo(f"report: {report}", err=True)
+        write_at_end([results.load(opened, found.runs[-1])], report_to, past=found)
 
 
 def as_plain(found: History) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,8 +13,14 @@ from bench.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+report_option = click.option(
+    "--report",
+    "report_to",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write a report at the end: .html or .md.",
+)
 store_option = click.option(
     "--store",
     envvar="SOFTMOE_BENCH_STORE",

@@ -10,6 +10,8 @@ from bench.cli.options import json_option, layer_option, more_settings, set_opti
 from bench.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.estimates import Experience
     from bench.records import Planned, Settings
 
@@ -38,8 +40,11 @@ def plan(
     Nothing is measured; whether this machine has a GPU is asked of its driver. Where the store holds earlier runs on
     this machine, times are what its cases took then.
     """
+    import textwrap  # noqa: PLC0415
+
     from bench import units  # noqa: PLC0415
-    from bench.cli import answer  # noqa: PLC0415
+    from bench.axes import label  # noqa: PLC0415
+    from bench.cli import answer, terminal  # noqa: PLC0415
     from bench.cli.asking import understand  # noqa: PLC0415
     from bench.gpus import gpus  # noqa: PLC0415
     from bench.records import Settings  # noqa: PLC0415
@@ -57,8 +62,11 @@ def plan(
         answer.write({"grid": found.grid.name, "cases": cases, "estimated_seconds": seconds})
         return
     click.echo(f"{found.grid.name}: {found.grid.description}")
+    apart, shared = _axes(found.cases)
+    if shared:
+        click.echo(textwrap.fill(f"In every case: {shared}", terminal.WIDTH, subsequent_indent="  "))
     for planned, case in zip(found.cases, cases, strict=True):
-        click.echo(f"{case['case']}  {_words(planned)}  ({_needs(case)})")
+        click.echo(f"{case['case']}  {label(planned.case, apart)}  ({_needs(case)})")
     for remark in found.remarks:
         click.echo(f"note: {remark}", err=True)
     skipped = len(found.cases) - len(found.runnable)
@@ -105,11 +113,17 @@ def _case(planned: Planned, told: Settings, before: Experience) -> dict[str, Any
     return {"case": planned.case.id, "axes": dict(planned.case), "skip": planned.skip, **needed}
 
 
-def _words(planned: Planned) -> str:
-    """Returns every axis of a case that says something."""
+def _axes(cases: Sequence[Planned]) -> tuple[list[str], str]:
+    """Returns the axes that tell cases apart or that only some have, and those that all share with their values."""
     from bench.axes import AXES, label  # noqa: PLC0415
+    from bench.results import varying  # noqa: PLC0415
 
-    return label(planned.case, [name for name in AXES if planned.case.get(name) is not None])
+    said = [name for name in AXES if any(planned.case.get(name) is not None for planned in cases)]
+    different = {"layer", *varying(planned.case for planned in cases)}
+    shared = [n for n in said if n not in different and all(n in planned.case for planned in cases)]
+    if len(cases) == 1:
+        shared = []
+    return [name for name in said if name not in shared], label(cases[0].case, shared)
 
 
 def _needs(case: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from bench.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from bench.history import History
     from bench.records import Run
     from bench.results import RunResults
     from bench.store import Store
@@ -67,7 +68,9 @@ def report(
         return
     chosen = choose(output, form)
     path = output or Path(FORMATS[chosen])
-    check(path, assets)
+    writable(path, "report")
+    if assets is not None:
+        _folder_for(assets, "assets")
     opened = open_store(store)
     from bench import results  # noqa: PLC0415
 
@@ -98,19 +101,34 @@ def choose(output: Path | None, form: str | None = None) -> str:
     return form
 
 
-def check(path: Path, assets: Path | None = None) -> None:
-    """Refuses files and folders that cannot be written, before anything is measured or drawn."""
+def check_report(path: Path) -> None:
+    """Refuses a report at the end of a command before anything is measured.
+
+    Raises:
+        InputError: the ending of its file says no format, or the file cannot be written.
+    """
+    choose(path)
     writable(path, "report")
-    if assets is not None:
-        _folder_for(assets, "assets")
 
 
-def write_report(runs: Sequence[RunResults], path: Path, form: str, assets: Path | None = None) -> int:
-    """Writes a report in a format and its charts into a folder; returns how many charts are there."""
+def write_at_end(runs: Sequence[RunResults], path: Path, *, past: History | None = None) -> None:
+    """Writes the report of a command that does more than that, in the format of its file, and says where it is."""
+    with writing(path, "report"):
+        write_report(runs, path, choose(path), past=past)
+    click.echo(f"report: {path}", err=True)
+
+
+def write_report(
+    runs: Sequence[RunResults], path: Path, form: str, assets: Path | None = None, *, past: History | None = None
+) -> int:
+    """Writes a report in a format and its charts into a folder; returns how many charts are there.
+
+    With `past`, a history of more runs than these stands after the summary.
+    """
     from bench.report import assets as charting  # noqa: PLC0415
     from bench.report import markdown, page  # noqa: PLC0415
 
-    text = page.render(runs)
+    text = page.render(runs, past=past)
     pictures = []
     if assets is not None:
         assets.mkdir(exist_ok=True)

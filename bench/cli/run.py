@@ -5,19 +5,18 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from bench import units
-from bench.cli.options import json_option, layer_option, more_settings, set_option, store_option, writing
-from bench.cli.report import check as check_report
-from bench.cli.report import choose, write_report
+from bench.cli.options import json_option, layer_option, more_settings, report_option, set_option, store_option
+from bench.cli.report import check_report, write_at_end
 from bench.errors import Exit, InputError, StoreError, WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from bench.executors import Executor
     from bench.plan import Plan
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 @click.option("--executor", default="isolated", help="isolated | inline (for debuggers).")
 @click.option("--resume", metavar="RUN", help="Go on with a run: measure only what it lacks.")
 @click.option("--retry-failed", is_flag=True, help="With --resume: also measure again what failed.")
-@click.option("--report", "report_to", type=click.Path(path_type=Path), help="Write a report at the end: .html or .md.")
+@report_option
 @json_option
 def run(  # noqa: PLR0913, PLR0917  (one argument per option)
     grid: str | None,
@@ -65,7 +64,6 @@ def run(  # noqa: PLR0913, PLR0917  (one argument per option)
 
     began = time.monotonic()
     if report_to is not None:
-        choose(report_to)
         check_report(report_to)
     if retry_failed and resume is None:
         raise InputError("--retry-failed measures again what failed in a run: name it with --resume RUN")
@@ -183,9 +181,7 @@ def _answer(store: Store, run: Run, summary: Summary, *, report_to: Path | None,
         click.echo(f"interrupted; everything measured is kept, go on with: {_again(store, run)}", err=True)
         return Exit.INTERRUPTED
     if report_to is not None:
-        with writing(report_to, "report"):
-            write_report([found], report_to, choose(report_to))
-        click.echo(f"report: {report_to}", err=True)
+        write_at_end([found], report_to)
     return Exit.INCOMPLETE if summary.failed else Exit.OK
 
 

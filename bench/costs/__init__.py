@@ -34,5 +34,6 @@ from bench.costs.soft import soft as soft
 from bench.costs.sparse import capacity as capacity
 from bench.costs.sparse import expert_choice as expert_choice
 from bench.costs.sparse import token_choice as token_choice
+from bench.costs.training import training_exaflop as training_exaflop
 from bench.costs.vit import VARIANTS as VARIANTS
 from bench.costs.vit import vit as vit

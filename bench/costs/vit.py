@@ -43,6 +43,11 @@ VARIANTS = {
 
 
 def vit(axes: Axes, moe: Cost) -> Cost:
+    """A Vision Transformer of a named variant, see `of_sizes`."""
+    return of_sizes(VARIANTS[str(axes["variant"])], axes, moe)
+
+
+def of_sizes(sizes: Variant, axes: Axes, moe: Cost) -> Cost:
     """A Vision Transformer, from the cost `moe` of the layer in its last blocks on the same tokens.
 
     Parameters: patches 3p^2 D + D, positions MD, head DC + C, last norm 2D; each block two norms 4D, four projections
@@ -54,7 +59,6 @@ def vit(axes: Axes, moe: Cost) -> Cost:
     Source: arXiv:2308.00951v2 Table 8, whose parameters come out exactly and whose GFLOPs within 1 %. min_bytes is
     None: what a model must move depends on what a device keeps between its layers.
     """
-    sizes = VARIANTS[str(axes["variant"])]
     shape = {**axes, **sizes.axes}
     mlp = dense(shape)
     batch, length, d_model = whole(axes, "batch_size"), sizes.num_tokens, sizes.d_model

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from bench import units
-from bench.report import naming, svg
+from bench.report import naming, svg, whiskers
 from bench.report.naming import plain, shorten
 
 if TYPE_CHECKING:
@@ -123,12 +123,12 @@ def rows(
         figure = svg.canvas(WIDTH, height)
         axes = figure.add_axes((6 / WIDTH, foot / height, 1 - 18 / WIDTH, ROW * len(data) / height))
         _scaffold(axes, scale, (bottom / factor, top / factor), len(data))
-        clipped = 0
         for place, row in enumerate(data):
             name = shorten(plain(row.name), LINE_LENGTH - 3 - len(row.text))
             for side, text, where in ((0, name, "left"), (1, row.text, "right")):
                 axes.text(side, place - BAR, text, transform=axes.get_yaxis_transform(), va="center", ha=where)
-            clipped += sum(_whisker(axes, mark, place + BAR, factor, (bottom, top)) for mark in row.marks)
+        axis = whiskers.Axis((bottom, top), factor, upright=False)
+        clipped = whiskers.draw(axes, [(at, m.low, m.high) for at, m in _spread(data)], axis, whiskers.Pen())
         axes.set_xlabel(f"{scale.title} ({label})" if label else scale.title, labelpad=2)
         axes.set_ylabel(" ")  # else seaborn lays out all ticks to see whether it may set a label
         (_dots if dots else _bars)(axes, data, factor)
@@ -226,6 +226,15 @@ def readable_log(axis: object) -> None:
     axis.set_minor_formatter(NullFormatter())  # type: ignore[attr-defined]
 
 
+def _spread(data: Sequence[Row]) -> list[tuple[float, Mark]]:
+    """Returns marks and their places, those of a row a little apart, so that equal figures do not hide each other."""
+    return [
+        (place + BAR + 0.16 * (i - (len(row.marks) - 1) / 2), mark)
+        for place, row in enumerate(data)
+        for i, mark in enumerate(row.marks)
+    ]
+
+
 def _bars(axes: Axes, data: Sequence[Row], factor: float) -> None:
     """Draws bars, or the parts of stacks one after another."""
     left = [0.0] * len(data)
@@ -249,31 +258,14 @@ def _dots(axes: Axes, data: Sequence[Row], factor: float) -> None:
     """Draws a dot for each figure on a faint line for each row."""
     for place in range(len(data)):
         axes.axhline(place + BAR, color=svg.FAINT, lw=0.8, zorder=1)
-    marks = [
-        (place + 0.16 * (i - (len(row.marks) - 1) / 2), mark)  # so that equal figures do not hide each other
-        for place, row in enumerate(data)
-        for i, mark in enumerate(row.marks)
-    ]
+    marks = _spread(data)
     names = [str(mark.look.number) for _, mark in marks]
     looks = {str(mark.look.number): mark.look for _, mark in marks}
-    sns.scatterplot(x=[mark.value / factor for _, mark in marks], y=[place + BAR for place, _ in marks], hue=names,
+    sns.scatterplot(x=[mark.value / factor for _, mark in marks], y=[place for place, _ in marks], hue=names,
                     style=names, palette={name: look.colour for name, look in looks.items()},
                     markers={name: look.marker for name, look in looks.items()}, s=42, linewidth=0, zorder=4,
                     clip_on=False, legend=False, ax=axes)  # fmt: skip
     axes.set_ylabel("")
-
-
-def _whisker(axes: Axes, mark: Mark, centre: float, factor: float, limits: tuple[float, float]) -> int:
-    """Draws an interval, an arrow where it leaves the axis; returns 1 if it does."""
-    if mark.low is None or mark.high is None:
-        return 0
-    low, high = max(mark.low, limits[0]) / factor, min(mark.high, limits[1]) / factor
-    axes.plot([low, high], [centre, centre], color=svg.INK, lw=1.2, zorder=3, solid_capstyle="butt")
-    out = False
-    for end, is_out, arrow in ((low, mark.low < limits[0], "<"), (high, mark.high > limits[1], ">")):
-        axes.plot([end], [centre], marker=arrow if is_out else "|", ms=5, color=svg.INK, zorder=3, clip_on=False)
-        out |= is_out
-    return int(out)
 
 
 def _handles(data: Sequence[Row], legend: Sequence[str], *, dots: bool) -> list[Line2D | Patch]:

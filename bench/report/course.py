@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from bench import units
-from bench.report import svg
+from bench.report import svg, whiskers
 from bench.report.charts import Chart, Look, Mark, beyond, exactly
 from bench.report.naming import plain, shorten
 
@@ -75,8 +75,11 @@ def course(chart: str, title: str, frame: Frame, drawn: Course, words: str, note
     with svg.drawing():
         figure = svg.canvas(WIDTH, height)
         axes = figure.add_axes((58 / WIDTH, FOOT / height, 1 - 72 / WIDTH, PLOT / height))
-        clipped = sum(
-            _interval(axes, place, mark, factor, limits) for place, mark in zip(drawn.places, drawn.marks, strict=True)
+        clipped = whiskers.draw(
+            axes,
+            [(place, mark.low, mark.high) for place, mark in zip(drawn.places, drawn.marks, strict=True)],
+            whiskers.Axis(limits, factor, upright=True),
+            whiskers.Pen(Look(0).colour, width=1.0, cap=4, alpha=0.55, capped=False),
         )
         size = 26 if len(drawn.marks) <= CROWDED else 12
         sns.scatterplot(x=list(drawn.places), y=[mark.value / factor for mark in drawn.marks], color=Look(0).colour,
@@ -106,20 +109,6 @@ def _limits(drawn: Course) -> tuple[float, float]:
     reach = (min(bottom, centre - room / 2), max(top, centre + room / 2))
     lowest = max(reach[0] - 0.06 * room, centre - REACH * room)
     return max(lowest, 0.0) if low >= 0 else lowest, min(reach[1] + 0.06 * room, centre + REACH * room)
-
-
-def _interval(axes: Axes, place: int, mark: Mark, factor: float, limits: tuple[float, float]) -> int:
-    """Draws an interval, an arrow where it leaves the chart; returns 1 if it does."""
-    if mark.low is None or mark.high is None:
-        return 0
-    colour = Look(0).colour
-    ends = max(mark.low, limits[0]) / factor, min(mark.high, limits[1]) / factor
-    axes.plot([place, place], ends, color=colour, lw=1.0, alpha=0.55, zorder=3)
-    out = mark.low < limits[0], mark.high > limits[1]
-    for end, is_out, arrow in ((ends[0], out[0], "v"), (ends[1], out[1], "^")):
-        if is_out:
-            axes.plot([place], [end], marker=arrow, ms=4, color=colour, clip_on=False, zorder=3)
-    return int(any(out))
 
 
 def _bends(axes: Axes, bends: Sequence[Bend], *, top: float, count: int) -> None:

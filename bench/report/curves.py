@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from bench import units
 from bench.axes import show_value
-from bench.report import svg
+from bench.report import svg, whiskers
 from bench.report.charts import Chart, Look, Mark, beyond, exactly, readable_log
 from bench.report.naming import plain, shorten
 
@@ -149,17 +149,8 @@ def _intervals(
             low, high = max(line.level.low, limits[0]) / factor, min(line.level.high, limits[1]) / factor
             axes.axhspan(low, high, color=colour, alpha=0.12, lw=0)
         return 0
-    clipped = 0
-    for value, mark in line.points:
-        if mark.low is None or mark.high is None:
-            continue
-        x, ends = spot[value], (max(mark.low, limits[0]) / factor, min(mark.high, limits[1]) / factor)
-        axes.plot([x, x], ends, color=colour, lw=1.2, zorder=3)
-        out = mark.low < limits[0], mark.high > limits[1]
-        for end, is_out, arrow in ((ends[0], out[0], "v"), (ends[1], out[1], "^")):
-            axes.plot([x], [end], marker=arrow if is_out else "_", ms=4.5, color=colour, clip_on=False)
-        clipped += any(out)
-    return clipped
+    spans = [(spot[value], mark.low, mark.high) for value, mark in line.points]
+    return whiskers.draw(axes, spans, whiskers.Axis(limits, factor, upright=True), whiskers.Pen(colour, cap=4.5))
 
 
 def _finish(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bench.report.view import Entry
     from bench.results import RunResults
 
-FIRST = ("summary", "comparison", "devices")
+FIRST = ("summary", "history", "comparison", "devices")
 LAST = ("failures", "caveats", "environment", "reproduce")
 """Sections of the page that are told, before and after the table of all cases; the others are for its charts."""
 

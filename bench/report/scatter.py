@@ -13,7 +13,7 @@ import seaborn as sns
 from matplotlib.lines import Line2D
 
 from bench import units
-from bench.report import svg
+from bench.report import svg, whiskers
 from bench.report.charts import Chart, Look, Mark, beyond, readable_log
 from bench.report.naming import plain, shorten
 from bench.report.placing import Box, place
@@ -105,7 +105,7 @@ def scatter(
         for line in lines:
             axes.plot([x / frame.factors[0] for x, _ in line.corners], [y / frame.factors[1] for _, y in line.corners],
                       color=svg.INK, lw=1.4, ls=(0, (4, 2)) if line.dashed else "-", alpha=0.75, zorder=2)  # fmt: skip
-        clipped = sum(_interval(axes, point, frame) for point in points)
+        clipped = _intervals(axes, points, frame)
         _points(axes, points, frame)
         _numbers(axes, points, frame)
         axes.legend(handles=handles, loc="upper left", ncols=columns, borderaxespad=0, labelspacing=0.3,
@@ -157,19 +157,15 @@ def _axes(axes: Axes, plane: Plane, frame: _Frame, labels: tuple[str, str]) -> N
     sns.despine(ax=axes)
 
 
-def _interval(axes: Axes, point: Point, frame: _Frame) -> int:
-    """Draws the interval of a point, an arrow where it leaves the chart; returns 1 if it does."""
-    if point.up.low is None or point.up.high is None:
-        return 0
-    (low, high), scale = frame.up, frame.factors[1]
-    ends, x = (max(point.up.low, low) / scale, min(point.up.high, high) / scale), point.along / frame.factors[0]
-    colour, alpha = point.up.look.colour, 0.45 if point.faint else 0.9
-    axes.plot([x, x], ends, lw=1.0 if point.faint else 1.3, color=colour, alpha=alpha, zorder=3)
-    out = point.up.low < low, point.up.high > high
-    for end, is_out, arrow in ((ends[0], out[0], "v"), (ends[1], out[1], "^")):
-        axes.plot([x], [end], marker=arrow if is_out else "_", ms=4, clip_on=False, color=colour, alpha=alpha,
-                  zorder=3)  # fmt: skip
-    return int(any(out))
+def _intervals(axes: Axes, points: Sequence[Point], frame: _Frame) -> int:
+    """Draws the intervals of points, those of a colour together; returns how many leave the chart."""
+    axis = whiskers.Axis(frame.up, frame.factors[1], upright=True)
+    spans: dict[whiskers.Pen, list[tuple[float, float | None, float | None]]] = {}
+    for point in points:
+        width, alpha = (1.0, 0.45) if point.faint else (1.3, 0.9)
+        pen = whiskers.Pen(point.up.look.colour, width, cap=4, alpha=alpha)
+        spans.setdefault(pen, []).append((point.along / frame.factors[0], point.up.low, point.up.high))
+    return sum(whiskers.draw(axes, found, axis, pen) for pen, found in spans.items())
 
 
 def _points(axes: Axes, points: Sequence[Point], frame: _Frame) -> None:

@@ -299,7 +299,7 @@ def test_derived_values_may_depend_on_each_other_in_any_order() -> None:
 def test_a_whole_quotient_is_a_whole_number_and_another_one_is_refused() -> None:
     assert points(SOFT | {"seq_len": "num_experts / 2"})[0]["seq_len"] == 4
     assert in_sweep(seq_len="num_experts / 3") == (
-        "seq_len = 'num_experts / 3': seq_len = 2.6666666666666665: takes a whole number >= 1"
+        "seq_len = 'num_experts / 3' at num_experts=8: seq_len = 2.6666666666666665: takes a whole number >= 1"
     )
 
 
@@ -313,12 +313,12 @@ def test_a_whole_quotient_is_a_whole_number_and_another_one_is_refused() -> None
             f"seq_len = 'd_model': 'd_model' has no number here (axes of this point: {AXES_HERE})",
         ),
         (
-            {"seq_len": "8 // (d_ff - 1)", "d_ff": 1},
-            "seq_len = '8 // (d_ff - 1)': '8 // (d_ff - 1)' cannot be computed: integer division or modulo by zero",
+            {"seq_len": "8//(d_ff-1)", "d_ff": 1},
+            "seq_len = '8//(d_ff-1)' at d_ff=1: '8//(d_ff-1)' cannot be computed: integer division or modulo by zero",
         ),
         (
             {"seq_len": "num_experts - 8"},
-            "seq_len = 'num_experts - 8': seq_len = 0: takes a whole number >= 1",
+            "seq_len = 'num_experts - 8' at num_experts=8: seq_len = 0: takes a whole number >= 1",
         ),
         (
             {"seq_len": "'os'.upper()"},

@@ -335,6 +335,19 @@ def test_plan_shows_cases_and_skips(folder: Path) -> None:
     assert [case["skip"] is None for case in answer["cases"]] == [False, True, True]
 
 
+def test_plan_says_once_what_all_cases_share(folder: Path) -> None:
+    (folder / "two.toml").write_text(
+        '[defaults]\nd_model = 32\n[[sweep]]\nlayer = "soft"\nnum_experts = [2, 4]\nslots_per_expert = 1\n'
+        '[[sweep]]\nlayer = "dense"\n'
+    )
+    lines = invoke("plan", "--grid", str(folder / "two.toml")).output.splitlines()
+    said = " ".join(lines)
+    assert said.count("d_model=32") == 1
+    assert said.index("In every case: ") < said.index("d_model=32") < said.index("layer=soft")
+    assert [line.count("num_experts=") for line in lines if "layer=" in line] == [1, 1, 0]
+    assert max(map(len, lines[1 : lines.index(next(line for line in lines if "layer=" in line))])) <= 100
+
+
 def test_plan_says_what_each_case_needs(folder: Path) -> None:
     (folder / "one.toml").write_text('[[sweep]]\nlayer = "dense"\nseq_len = 32\nd_model = 16\nd_ff = 32\n')
     words = ("plan", "--grid", str(folder / "one.toml"), "--repeats", "2", "--max-seconds", "3")

@@ -128,6 +128,7 @@ def test_a_side_whose_layer_lies_elsewhere_is_refused(cli: Cli, repository: Path
         (("--grid", "quick", "--base", "main", "--threshold", "lateny=1"), "unknown metric 'lateny'"),
         (("--grid", "quick", "--base", "main", "--fail-on", "slwer"), "did you mean slower?"),
         (("--grid", "quick", "--base", "main", "--pairs", "2"), "--pairs"),
+        (("--grid", "quick", "--base", "main", "--report", "duel.pdf"), "the ending says no format"),
         (("--grid", "quick", "--pair", "backend=einsum,einsum"), "both sides are einsum"),
     ],
 )

@@ -88,12 +88,21 @@ def test_a_report_has_the_history_after_the_summary_of_the_newest_run(stored: Pa
     assert "+20 % at 8888888" in page
 
 
+def test_a_report_in_markdown_has_the_history_too(stored: Path) -> None:
+    invoke(SMALL.id, "--report", "out.md")
+    text = (stored / "out.md").read_text()
+    assert "<section" not in text
+    assert "## History" in text
+    assert "Between run quick-7 (commit 7777777) and run quick-8 (commit 8888888): +20" in text
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (["quikc"], "did you mean quick?"),
         (["quick", "--metric", "latncy"], "did you mean latency?"),
         (["quick", "--report", "nowhere/out.html"], "does not exist"),
+        (["quick", "--report", "out.pdf"], "the ending says no format"),
     ],
 )
 def test_mistakes_get_one_line_and_exit_code_2(words: list[str], says: str) -> None:
