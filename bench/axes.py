@@ -105,6 +105,9 @@ def _read_number(value: object) -> int | float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
+STUDIES = ("model", "norm", "norm_trained", "scale", "subsets")
+"""What a worker can look at for a claim; one file each in bench.worker.studies."""
+
 AXES: dict[str, Axis] = {
     axis.name: axis
     for axis in (
@@ -224,6 +227,15 @@ AXES: dict[str, Axis] = {
             optional=True,
         ),
         Axis("seed", int, 0, "seed of weights and tokens", minimum=0),
+        Axis(
+            "study",
+            str,
+            None,
+            "what is looked at once instead of timing (only in `claims`)",
+            allowed=STUDIES,
+            optional=True,
+            later=True,
+        ),
     )
 }
 

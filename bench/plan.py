@@ -26,11 +26,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will do: every case of the grid in order, and remarks on what the overrides left out."""
+    """What a run will do: every case of the grid in order, and remarks on what the overrides left out.
+
+    `untimed` are the ids of cases that are only inspected.
+    """
 
     grid: Grid
     cases: tuple[Planned, ...]
     remarks: tuple[str, ...] = ()
+    untimed: frozenset[str] = frozenset()
 
     @property
     def layers(self) -> list[Layer]:
@@ -54,7 +58,7 @@ class Plan:
         """
         yield INSPECTION, self.runnable
         for repeat in range(1, repeats + 1):
-            order = self.runnable
+            order = [case for case in self.runnable if case.id not in self.untimed and "study" not in case]
             random.Random(f"{seed}/{repeat}").shuffle(order)  # noqa: S311  (an order, not a secret)
             yield repeat, order
 

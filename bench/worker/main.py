@@ -9,14 +9,27 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bench.records import INSPECTION, Flag, Observation, Status
-from bench.worker import accuracy, breakdown, energy, facts, flops, headroom, launch, memory, routing, saved, timing
+from bench.worker import (
+    accuracy,
+    breakdown,
+    energy,
+    facts,
+    flops,
+    headroom,
+    launch,
+    memory,
+    routing,
+    saved,
+    studies,
+    timing,
+)
+from bench.worker.finding import Finding
 from bench.worker.subject import UnsupportedError, build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bench.records import Task
-    from bench.worker.finding import Finding
     from bench.worker.subject import Subject
 
     Pass = Callable[[Subject, Task], Finding]
@@ -92,6 +105,8 @@ def measure(task: Task, passes: Sequence[Pass] | None = None) -> dict[str, Any]:
             f"an earlier case of this process lost its CUDA context ({_first_line(LOST[0])}), and nothing can be"
             " measured on the device after it: use --executor isolated, where each case has a process of its own"
         )
+    if (name := task.case.get("study")) is not None:
+        return _found(studies.TABLE[str(name)](task))
     before = memory.resident()
     kept = task.repeat != INSPECTION and memory.keep_freed()
     subject = build(task)
@@ -106,11 +121,18 @@ def measure(task: Task, passes: Sequence[Pass] | None = None) -> dict[str, Any]:
         flags += finding.flags
         found |= finding.facts
         memory.forget(subject)
+    return _found(Finding(tuple(observations), tuple(flags), found | facts.arithmetic(subject)))
+
+
+def _found(finding: Finding) -> dict[str, Any]:
+    """Returns what went well as plain data."""
     return {
         "status": Status.OK,
-        "flags": [{"code": flag.code, "detail": flag.detail} for flag in flags],
-        "observations": [{"metric": o.metric, "unit": o.unit, "samples": list(o.samples)} for o in observations],
-        "facts": found | facts.arithmetic(subject),
+        "flags": [{"code": flag.code, "detail": flag.detail} for flag in finding.flags],
+        "observations": [
+            {"metric": o.metric, "unit": o.unit, "samples": list(o.samples)} for o in finding.observations
+        ],
+        "facts": finding.facts,
     }
 
 

@@ -46,7 +46,7 @@ LEVELS = [
     {"verdicts"},
     {"looks", "exact"},
     {"judging", "sides", "losses", "gates", "history", "duels", "sources"},
-    {"compare", "executors", "selfcheck", "formats", "trends", "exchange"},
+    {"compare", "executors", "selfcheck", "formats", "trends", "exchange", "claims"},
     {"run", "report", "floors", "rounds", "duel"},
     {"cli", "pytest_plugin", "__main__"},
 ]

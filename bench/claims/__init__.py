@@ -1,0 +1,16 @@
+"""The claims, in the order of the report: one file each, one line here."""
+
+from __future__ import annotations
+
+from bench.claims import model_costs, training_costs
+from bench.claims.claim import Claim, Judged, Verdict, judge
+
+TABLE: dict[str, Claim] = {
+    claim.name: claim
+    for claim in (
+        model_costs.CLAIM,
+        training_costs.CLAIM,
+    )
+}
+
+__all__ = ["TABLE", "Claim", "Judged", "Verdict", "judge"]
