@@ -53,8 +53,8 @@ def as_number(text: str) -> float:
 
 CLAIM = Claim(
     name="model-costs",
-    text="Soft MoE holds many times the parameters of a Vision Transformer and computes less for an image: S/16 with 128 "
-    "experts has 933M instead of 33M parameters and takes 8.6 instead of 9.2 GFLOP.",
+    text="Soft MoE holds many times the parameters of a Vision Transformer and computes less for an image: S/16 with "
+    "128 experts has 933M instead of 33M parameters and takes 8.6 instead of 9.2 GFLOP.",
     source=SOURCE,
     how="All ten models are built on torch's meta device; parameters are counted in the module, FLOPs by torch's "
     "counter in a forward pass of one image.",
