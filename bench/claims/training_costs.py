@@ -35,7 +35,7 @@ def judge(measured: Measured) -> Finding:
     words = (
         f"All {len(MODELS)} training costs come out within {100 * worst:.1f} % if a multiply-add counts as one FLOP "
         "and training as three forward passes. The evaluation column of the same table counts two, so the paper's "
-        "training figures are half of the usual ones; `bench.costs.training_exaflop` gives both, for sparse layers too."
+        "training figures are half of the usual ones; bench.costs.training_exaflop gives both, for sparse layers too."
     )
     held = worst <= TOLERANCE
     return Finding(Verdict.REPRODUCED if held else Verdict.NOT_REPRODUCED, words, tuple(lines))

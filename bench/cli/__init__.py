@@ -9,6 +9,7 @@ import click
 from bench import __version__
 from bench.cli.baseline import baseline
 from bench.cli.calibrate import calibrate
+from bench.cli.claims import claims
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.duel import duel
@@ -45,6 +46,7 @@ for command in (
     compare,
     duel,
     selfcheck,
+    claims,
     baseline,
     report,
     history,

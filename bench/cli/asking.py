@@ -30,7 +30,7 @@ class Asked:
             overrides=self.overrides,
             extra_layers=self.extra_layers,
             devices=devices,
-            memory=_memory(devices),
+            memory=memory_of(devices),
             measurable=measurable,
         )
 
@@ -41,7 +41,7 @@ class Asked:
         return list(dict.fromkeys(layer.target for plan in plans for layer in plan.layers))
 
 
-def _memory(devices: Sequence[str]) -> dict[str, int]:
+def memory_of(devices: Sequence[str]) -> dict[str, int]:
     """Returns the bytes of memory of each device, as far as the system tells; of several GPUs any may be meant."""
     from bench import environment  # noqa: PLC0415
     from bench.gpus import gpus  # noqa: PLC0415

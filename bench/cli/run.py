@@ -81,7 +81,7 @@ def run(  # noqa: PLR0913, PLR0917  (one argument per option)
         else:
             raise InputError("say what to measure: --grid NAME|FILE (see `softmoe-bench list grids`), or --resume RUN")
         try:
-            summary = _measure(opened, kept, plan, asked, working, retry_failed=retry_failed)
+            summary = measure(opened, kept, plan, asked, working, retry_failed=retry_failed)
             _say_overhead(summary, time.monotonic() - began)
             return _answer(opened, kept, summary, report_to=report_to, as_json=as_json)
         finally:
@@ -127,6 +127,7 @@ def _resume(
 ) -> tuple[Store, Run, Plan, Settings]:
     """Returns a stored run with the plan it began with, and its settings but for those given now (a timeout)."""
     from bench import grid  # noqa: PLC0415
+    from bench.claims import asking as claims  # noqa: PLC0415
     from bench.plan import Plan  # noqa: PLC0415
     from bench.records import Settings  # noqa: PLC0415
     from bench.run import check_same_machine  # noqa: PLC0415
@@ -134,16 +135,22 @@ def _resume(
 
     store = open_store(where)
     run = store.find(word)
-    plan = Plan(grid.Grid(run.name, run.description, run.grid), tuple(store.plan(run.id)))
+    if "duel" in run.settings:
+        raise InputError(
+            f"--resume {word}: run {run.name} is a duel, which is measured in one go: start a new one"
+        )
+    untimed = frozenset(run.settings.get(claims.KEY, {}).get("untimed", ()))
+    plan = Plan(grid.Grid(run.name, run.description, run.grid), tuple(store.plan(run.id)), untimed=untimed)
     probe = executor.probe([layer.target for layer in plan.layers])
     if probe.problems:
         raise InputError("; ".join(probe.problems))
     check_same_machine(run, probe)
-    return store, run, plan, Settings(**{**run.settings, **given})
+    told = {name: value for name, value in run.settings.items() if name in Settings.__dataclass_fields__}
+    return store, run, plan, Settings(**{**told, **given})
 
 
-def _measure(
-    store: Store, run: Run, plan: Plan, settings: Settings, executor: Executor, *, retry_failed: bool
+def measure(
+    store: Store, run: Run, plan: Plan, settings: Settings, executor: Executor, *, retry_failed: bool = False
 ) -> Summary:
     """Measures and returns how it went.
 
@@ -178,11 +185,16 @@ def _answer(store: Store, run: Run, summary: Summary, *, report_to: Path | None,
     else:
         run_table.show(found)
     if summary.interrupted:
-        click.echo(f"interrupted; everything measured is kept, go on with: {_again(store, run)}", err=True)
+        say_again(store, run)
         return Exit.INTERRUPTED
     if report_to is not None:
         write_at_end([found], report_to)
     return Exit.INCOMPLETE if summary.failed else Exit.OK
+
+
+def say_again(store: Store, run: Run) -> None:
+    """Says how to go on with a run that was interrupted."""
+    click.echo(f"interrupted; everything measured is kept, go on with: {_again(store, run)}", err=True)
 
 
 def _again(store: Store, run: Run) -> str:

@@ -12,9 +12,10 @@ from bench.cli.options import json_option, store_option
 @store_option
 @json_option
 def show(run: str, store: str | None, as_json: bool) -> None:  # noqa: FBT001  (click passes flags by name)
-    """Show a run (id, prefix, name, latest or baseline:NAME) as `run` or `duel` did at its end."""
-    from bench import duels, results  # noqa: PLC0415
-    from bench.cli import answer, run_table, terminal  # noqa: PLC0415
+    """Show a run (id, prefix, name, latest or baseline:NAME) as `run`, `duel` or `claims` did at its end."""
+    from bench import claims, duels, results  # noqa: PLC0415
+    from bench.claims import asking  # noqa: PLC0415
+    from bench.cli import answer, claims_shown, run_table, terminal  # noqa: PLC0415
     from bench.formats import TABLE, Context  # noqa: PLC0415
     from bench.store import open_store  # noqa: PLC0415
 
@@ -26,6 +27,12 @@ def show(run: str, store: str | None, as_json: bool) -> None:  # noqa: FBT001  (
             click.echo(TABLE["json"](fought, Context()), nl=False)
         else:
             terminal.show_comparison(fought, Context())
+    elif asking.is_for_claims(found):
+        judged = asking.of_results(claims.TABLE, found)
+        if as_json:
+            answer.write(claims_shown.as_plain(judged, found.run.name))
+        else:
+            claims_shown.show(judged)
     elif as_json:
         answer.write(answer.of_run(found))
     else:

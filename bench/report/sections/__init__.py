@@ -8,6 +8,7 @@ from bench.report.sections import (
     accuracy,
     breakdown,
     caveats,
+    claims,
     comparison,
     data,
     devices,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 TABLE: tuple[Build, ...] = (
     summary.build,
+    claims.build,
     comparison.build,
     devices.build,
     history.build,

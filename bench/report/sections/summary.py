@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from bench import caveats, duels, layers
+from bench.claims import TABLE, Verdict, asking
 from bench.formats import words
 from bench.records import FAILED, Status
 from bench.report import blocks, findings, naming, panels, view
@@ -14,11 +15,12 @@ from bench.report.charts import Scale
 from bench.report.facts import date, device
 from bench.report.forest import forest, labelled
 from bench.report.section import Section
-from bench.report.sections import comparison
+from bench.report.sections import claims, comparison
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bench.claims import Judged
     from bench.report.view import View
     from bench.results import RunResults
     from bench.verdicts import LayerSummary
@@ -75,6 +77,8 @@ def build(runs: Sequence[RunResults]) -> Section:
     """Returns the summary; every report has one."""
     if len(runs) == 1 and duels.is_duel(runs[0]):
         return _duel(runs[0])
+    if len(runs) == 1 and asking.is_for_claims(runs[0]):
+        return _claims(runs[0])
     seen = view.of(runs)
     parts = [_facts(found) for found in runs]
     parts.append(
@@ -119,6 +123,34 @@ def _duel(found: RunResults) -> Section:
             ]
         ),
     )
+
+
+def _claims(found: RunResults) -> Section:
+    """Returns the first screen of a run for claims: each claim with its verdict."""
+    judged = asking.of_results(TABLE, found)
+    held = sum(each.finding.verdict is Verdict.REPRODUCED for each in judged)
+    said = f"{held} of {naming.count(len(judged), 'claim')} reproduced on this machine"
+    fallen = [each.claim.name for each in judged if each.fallen]
+    rest = f"; no longer: {naming.join(fallen)}" if fallen else ""
+    return Section(
+        "summary",
+        "Do the papers' claims hold here?",
+        blocks.merge(
+            [
+                _facts(found),
+                Markup('<div class="answer"><div>{}</div>{}</div>').format(
+                    blocks.items([f"{said}{rest}.", *(_claim(each) for each in judged)], "claims"), _care([found])
+                ),
+                blocks.paragraph("Figures, charts and sources of each claim stand under Claims.", "soft"),
+            ]
+        ),
+    )
+
+
+def _claim(each: Judged) -> Markup:
+    """Returns a claim with its verdict in a line."""
+    verdict = blocks.badge(str(each.finding.verdict), claims.TONES[each.finding.verdict])
+    return Markup("{} {}").format(blocks.link(f"claim-{each.claim.name}", each.claim.text), verdict)
 
 
 def _layer(found: LayerSummary, names: Mapping[str, str]) -> str:

@@ -94,6 +94,9 @@ def test_a_layer_that_a_revision_made_slower_is_caught(cli: Cli, repository: Pat
     again = cli("compare", "latest", "latest", "--pair", "slots_per_expert=4,8")
     assert again.returncode == 2
     assert "is a duel" in again.stderr
+    resumed = cli("run", "--resume", "latest")
+    assert resumed.returncode == 2
+    assert "is a duel, which is measured in one go" in resumed.stderr
 
 
 def test_cases_that_were_deleted_or_cannot_be_built_any_more_end_with_3(cli: Cli, repository: Path) -> None:
