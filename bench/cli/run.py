@@ -136,9 +136,7 @@ def _resume(
     store = open_store(where)
     run = store.find(word)
     if "duel" in run.settings:
-        raise InputError(
-            f"--resume {word}: run {run.name} is a duel, which is measured in one go: start a new one"
-        )
+        raise InputError(f"--resume {word}: run {run.name} is a duel, which is measured in one go: start a new one")
     untimed = frozenset(run.settings.get(claims.KEY, {}).get("untimed", ()))
     plan = Plan(grid.Grid(run.name, run.description, run.grid), tuple(store.plan(run.id)), untimed=untimed)
     probe = executor.probe([layer.target for layer in plan.layers])
