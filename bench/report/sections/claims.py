@@ -58,7 +58,9 @@ def _claim(judged: Judged, called: str, number: int) -> list[Markup]:
     if finding.charts:
         parts.append(blocks.gallery(_chart(f"{anchor}-{i}", chart) for i, chart in enumerate(finding.charts)))
     if finding.lines:
-        rows = [[line.what, cells.Cell(paper(line)), cells.Cell(ours(line))] for line in finding.lines]
+        rows: list[list[cells.Content]] = [
+            [line.what, cells.Cell(paper(line)), cells.Cell(ours(line))] for line in finding.lines
+        ]
         columns = [Column("figure", long=True), Column("paper", number=True), Column("here", number=True)]
         table = blocks.table(Table(columns, rows, f"Figures of {claim.name}{called}"))
         folded = len(rows) >= FOLD_FROM
