@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.claims.claim import Ask, Claim, Finding, Line, Measured, Unknown, Verdict, exact, study
 from bench.layers import peers
+from bench.units import format_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -75,7 +76,7 @@ def _words(
     ours: Mapping[str, Sequence[float]], theirs: Mapping[bool | None, Sequence[str]], missing: Sequence[str]
 ) -> str:
     """Returns the answer in sentences: our layer, the packages' by what became of them, and what that means."""
-    changes = ", ".join(f"{max(ours[name]):.2g} with normalize={name}" for name in OURS)
+    changes = ", ".join(f"{format_value(max(ours[name]), 'ratio')} with normalize={name}" for name in OURS)
     opening = (
         "With every token up to ten times as long or as short, the largest change of our layer's output, over its "
         f"largest number, is {changes}."

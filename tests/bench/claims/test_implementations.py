@@ -48,7 +48,7 @@ def test_it_asks_for_our_forms_and_for_what_is_installed(monkeypatch: pytest.Mon
 def test_reproduced_with_every_package() -> None:
     finding = judged(THEM)
     assert finding.verdict is claims.Verdict.REPRODUCED
-    assert "2 with normalize=logits, 1e-06 with normalize=tokens, 2 with normalize=none" in finding.words
+    assert "200 % with normalize=logits, 0.0001 % with normalize=tokens, 200 % with normalize=none" in finding.words
     assert "soft-moe-pytorch 9.9 and soft-moe 9.9 ignores the lengths" in finding.words
     assert "soft-mixture-of-experts 9.9 depends on them" in finding.words
     assert "Not measured" not in finding.words
@@ -70,7 +70,7 @@ def test_without_any_package_it_says_what_ours_do() -> None:
     finding = judged({})
     assert finding.verdict is claims.Verdict.CANNOT
     assert "The layers of other packages cannot be checked here." in finding.words
-    assert "2 with normalize=logits" in finding.words
+    assert "200 % with normalize=logits" in finding.words
 
 
 @pytest.mark.parametrize(
