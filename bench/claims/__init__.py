@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.claims import model_costs, training_costs
+from bench.claims import model_costs, subsets, training_costs
 from bench.claims.claim import Claim, Judged, Verdict, judge
 
 TABLE: dict[str, Claim] = {
@@ -10,6 +10,7 @@ TABLE: dict[str, Claim] = {
     for claim in (
         model_costs.CLAIM,
         training_costs.CLAIM,
+        subsets.CLAIM,
     )
 }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.worker.studies import model
+from bench.worker.studies import model, subsets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,4 +17,5 @@ if TYPE_CHECKING:
 
 TABLE: dict[str, Callable[[Task], Finding]] = {
     "model": model.observe,
+    "subsets": subsets.observe,
 }
