@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.claims import implementations, model_costs, norm, training_costs
+from bench.claims import implementations, model_costs, norm, subsets, training_costs
 from bench.claims.claim import Claim, Judged, Verdict, judge
 
 TABLE: dict[str, Claim] = {
@@ -11,6 +11,7 @@ TABLE: dict[str, Claim] = {
         model_costs.CLAIM,
         training_costs.CLAIM,
         norm.CLAIM,
+        subsets.CLAIM,
         implementations.CLAIM,
     )
 }

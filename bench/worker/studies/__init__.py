@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.worker.studies import model, norm, norm_trained, scale
+from bench.worker.studies import model, norm, norm_trained, scale, subsets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,4 +20,5 @@ TABLE: dict[str, Callable[[Task], Finding]] = {
     "norm": norm.observe,
     "norm_trained": norm_trained.observe,
     "scale": scale.observe,
+    "subsets": subsets.observe,
 }

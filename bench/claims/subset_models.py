@@ -1,0 +1,157 @@
+"""What the subset study measures: small classifiers by their number of experts, and layers by how many they compute."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
+
+from bench.claims.claim import Measured, Unknown, study
+from bench.stats import Interval, paired_ratio_interval, t_quantile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bench.records import Case
+
+SHARES = (Fraction(1, 8), Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))
+"""Of the experts, how many are kept."""
+
+TOKENS, PIXELS = 4, 16
+"""Tokens of a digit and pixels of each: four squares of 4 x 4."""
+
+HIDDEN = 512
+"""Hidden width of all experts together: 3 * 16 * 512 = 24576 weights of experts, whatever their number."""
+
+SLOTS = 128
+"""All slots of a model in which the router's size is fixed too: every parameter and FLOP is then the same for all."""
+
+WIDE = 12288
+"""The same for layers as wide as ViT S: that of 8 experts of its MLP."""
+
+SEEDS = {False: (0, 1, 2, 3, 4, 5), True: (0, 1, 2)}
+"""Of split, weights and batches; by whether it must be fast."""
+
+EXPERTS = {False: (2, 4, 8, 16, 32, 64, 128), True: (2, 8, 32)}
+"""Numbers of experts with one slot each, as in the paper; by whether it must be fast."""
+
+FIXED_EXPERTS = (8, 32, 128)
+"""Those with `SLOTS` slots together, in the full set only; fewer take long: each slot meets more of the weights."""
+
+
+def model(num_experts: int, slots_per_expert: int, seed: int) -> Case:
+    """Returns the case of one classifier: its layer, batch size and seed."""
+    return study("subsets", "soft", **layer(num_experts, slots_per_expert), batch_size=64, threads=1, seed=seed)
+
+
+def layer(num_experts: int, slots_per_expert: int = 1) -> dict[str, object]:
+    """Returns the axes of a classifier's layer: experts without biases, slots of normalised tokens as in the source."""
+    sizes = {"seq_len": TOKENS, "d_model": PIXELS, "d_ff": HIDDEN // num_experts}
+    routing = {"num_experts": num_experts, "slots_per_expert": slots_per_expert, "normalize": "tokens"}
+    return {**routing, **sizes, "activation": "swiglu"}
+
+
+def wide_layer(num_experts: int) -> dict[str, object]:
+    """Returns the axes of a layer for the 196 tokens of a ViT S/16, one slot per expert."""
+    sizes = {"seq_len": 196, "d_model": 384, "d_ff": WIDE // num_experts}
+    return {"num_experts": num_experts, "slots_per_expert": 1, **sizes, "normalize": "tokens", "activation": "gelu"}
+
+
+def sweep(axes: Mapping[str, object], shares: Sequence[Fraction]) -> dict[str, object]:
+    """Returns the sweep that times one sequence through a layer with all its experts and with shares of them."""
+    return {"layer": "soft", **axes, "batch_size": 1, "active_experts": ["none", *counts(axes, shares)]}
+
+
+def counts(axes: Mapping[str, object], shares: Sequence[Fraction]) -> list[int]:
+    """Returns how many experts of a layer are kept, by shares."""
+    return [int(share * int(str(axes["num_experts"]))) for share in shares]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Classifiers that differ in the number of experts; `slots` of them together, or one for each expert."""
+
+    measured: Measured
+    experts: tuple[int, ...]
+    seeds: tuple[int, ...]
+    slots: int | None = None
+
+    def of(self, kind: str, num_experts: int, share: Fraction) -> tuple[float, ...]:
+        """Returns an accuracy for each seed, over all draws: `kind` is chosen, random, worst, best or best_fixed."""
+        kept = share * num_experts
+        return self.figure("accuracy_all" if kept == num_experts else f"accuracy_{kind}_k{kept}", num_experts)
+
+    def figure(self, metric: str, num_experts: int) -> tuple[float, ...]:
+        """Returns a figure of the classifiers with so many experts, one for each seed.
+
+        Raises:
+            Unknown: it was not measured.
+        """
+        each = 1 if self.slots is None else self.slots // num_experts
+        place = {"study": "subsets", "num_experts": num_experts, "slots_per_expert": each}
+        return tuple(fmean(self.measured.samples(metric, **place, seed=seed)) for seed in self.seeds)
+
+    def divisible(self, share: Fraction) -> list[int]:
+        """Returns the numbers of experts of which this share is a whole number."""
+        return [n for n in self.experts if (share * n).denominator == 1]
+
+    def kept(self, num_experts: int, share: Fraction) -> tuple[float, ...]:
+        """Returns the accuracy with the chosen experts over that with all, for each seed."""
+        whole = self.of("chosen", num_experts, Fraction(1))
+        return tuple(a / b for a, b in zip(self.of("chosen", num_experts, share), whole, strict=True))
+
+    def lead(self, num_experts: int, share: Fraction) -> tuple[float, ...]:
+        """Returns the accuracy with the chosen experts less that with random ones, for each seed."""
+        both = (self.of(kind, num_experts, share) for kind in ("chosen", "random"))
+        return tuple(a - b for a, b in zip(*both, strict=True))
+
+
+def trend(by_experts: Mapping[int, Sequence[float]]) -> Interval:
+    """Returns by how much a figure grows when the experts double: a least-squares slope for each seed, over seeds."""
+    doublings = [math.log2(n) for n in by_experts]
+    centre = fmean(doublings)
+    spread = math.fsum((x - centre) ** 2 for x in doublings)
+    of_seeds = zip(*by_experts.values(), strict=True)
+    return over_seeds(
+        [math.fsum((x - centre) * y for x, y in zip(doublings, ys, strict=True)) / spread for ys in of_seeds]
+    )
+
+
+def over_seeds(values: Sequence[float]) -> Interval:
+    """Returns the mean of one figure for each seed, with Student's t interval."""
+    reach = t_quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    return Interval(fmean(values), fmean(values) - reach, fmean(values) + reach, len(values))
+
+
+def latency_over_all(measured: Measured, axes: Mapping[str, object], active: int) -> Interval:
+    """Returns the latency of a layer with some of its experts over that with all, rounds paired.
+
+    Raises:
+        Unknown: one of both is not known, or they have no round in common.
+    """
+    some, whole = (_rounds(measured, axes, count) for count in (active, None))
+    both = sorted(some.keys() & whole.keys())
+    if not both:
+        raise Unknown(f"no round has timed the layer with {active} experts and with all")
+    return paired_ratio_interval([whole[i] for i in both], [some[i] for i in both])
+
+
+def _rounds(measured: Measured, axes: Mapping[str, object], active: int | None) -> Mapping[int, float]:
+    """Returns the latency of each round."""
+    found = measured.one(layer="soft", **axes, batch_size=1, active_experts=active).figures.get("latency")
+    return {} if found is None else found.by_repeat
+
+
+def flops_over_all(measured: Measured, axes: Mapping[str, object], active: int) -> float:
+    """Returns the FLOPs of a layer with some of its experts over those with all.
+
+    Raises:
+        Unknown: one of both is not known.
+    """
+    some, whole = (
+        measured.figure("flops", layer="soft", **axes, batch_size=1, active_experts=count).estimate
+        for count in (active, None)
+    )
+    return some / whole
