@@ -227,15 +227,7 @@ AXES: dict[str, Axis] = {
             optional=True,
         ),
         Axis("seed", int, 0, "seed of weights and tokens", minimum=0),
-        Axis(
-            "study",
-            str,
-            None,
-            "what is looked at once instead of timing (only in `claims`)",
-            allowed=STUDIES,
-            optional=True,
-            later=True,
-        ),
+        Axis("study", str, None, "what claims look at once, not timed", allowed=STUDIES, optional=True, later=True),
     )
 }
 
