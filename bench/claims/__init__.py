@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.claims import model_costs, training_costs
+from bench.claims import complexity, dropping, expert_scaling, inference, model_costs, training_costs
 from bench.claims.claim import Claim, Judged, Verdict, judge
 
 TABLE: dict[str, Claim] = {
@@ -10,6 +10,10 @@ TABLE: dict[str, Claim] = {
     for claim in (
         model_costs.CLAIM,
         training_costs.CLAIM,
+        expert_scaling.CLAIM,
+        inference.CLAIM,
+        dropping.CLAIM,
+        complexity.CLAIM,
     )
 }
 
