@@ -220,7 +220,7 @@ CLAIM = Claim(
     source="arXiv:2308.00951v2, appendix B",
     how="Drop rate of tokens choice (one expert per token, with and without batch priority) and unrouted rate of "
     "experts choice, random routers on patches of photographs in groups of eight images.",
-    minutes=(1.5, 0.3),
+    minutes=(1.0, 0.2),
     expected=Verdict.REPRODUCED,
     ask=ask,
     judge=judge,

@@ -166,7 +166,7 @@ CLAIM = Claim(
     source=f"arXiv:2308.00951v2, abstract; {SOURCE}",
     how="Latency and parameters of Soft MoE S/16 with 128 experts over those of ViT S/16, held against the paper's own "
     "S/16 row; the larger models by formula.",
-    minutes=(3.5, 0.2),
+    minutes=(3.5, 0.1),
     expected=Verdict.CANNOT,
     ask=ask,
     judge=judge,

@@ -35,6 +35,7 @@ def test_time_that_follows_the_flops_reproduces_it(fast: bool) -> None:
     finding = found(fast=fast)
     assert finding.verdict is Verdict.REPRODUCED
     assert "Of 4, 4 lie within" in finding.words
+    assert "(64 at least)" in finding.words
     for line in finding.lines:
         assert line.ours is not None
         assert line.ours.estimate == pytest.approx(line.paper, abs=TOLERANCE / 4)
@@ -75,6 +76,8 @@ def test_a_single_round_decides_nothing() -> None:
     assert finding.verdict is Verdict.CANNOT
 
 
-def test_the_fast_set_times_what_expert_scaling_times_anyway() -> None:
-    shared = set(claimed.cases(CLAIM, fast=True)) & set(claimed.cases(expert_scaling.CLAIM, fast=True))
-    assert {case["num_experts"] for case in shared} == {8, 64}
+def test_the_fast_set_begins_with_what_expert_scaling_times_anyway() -> None:
+    first, *others = claimed.cases(CLAIM, fast=True)
+    theirs = claimed.cases(expert_scaling.CLAIM, fast=True)
+    assert first in theirs
+    assert len(others) == 4
