@@ -106,7 +106,7 @@ def _paper_itself() -> str:
     """Returns what the paper's own table says of the claim."""
     told = ", ".join(
         f"{soft.seconds / dense.seconds - 1:+.0%} for {_parameter_ratio(soft, dense):.0f} times the parameters at "
-        f"{soft.backbone}"
+        f"{soft.backbone} ({soft.num_experts} experts)"
         for soft, dense in _pairs()
     )
     return (
