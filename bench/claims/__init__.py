@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from bench.claims import implementations, model_costs, norm, subsets, training_costs
+from bench.claims import (
+    complexity,
+    dropping,
+    expert_scaling,
+    implementations,
+    inference,
+    model_costs,
+    norm,
+    subsets,
+    training_costs,
+)
 from bench.claims.claim import Claim, Judged, Verdict, judge
 
 TABLE: dict[str, Claim] = {
@@ -10,6 +20,10 @@ TABLE: dict[str, Claim] = {
     for claim in (
         model_costs.CLAIM,
         training_costs.CLAIM,
+        expert_scaling.CLAIM,
+        inference.CLAIM,
+        dropping.CLAIM,
+        complexity.CLAIM,
         norm.CLAIM,
         subsets.CLAIM,
         implementations.CLAIM,
