@@ -51,8 +51,8 @@ def kept_words(single: Series, control: Series | None, growth: dict[Fraction, In
     few, many = (over_seeds(single.kept(n, QUARTER)).estimate for n in (quarter[0], quarter[-1]))
     up, steps = (sum(each) for each in zip(*(rises(single, share) for share in SHARES), strict=True))
     text = (
-        f"With as many expert weights at every n and {len(single.seeds)} training seeds, the n/4 experts that algorithm 1 "
-        f"chooses keep {100 * few:.0f} % of the full model's accuracy at n = {quarter[0]} and {100 * many:.0f} % at "
+        f"With as many expert weights at every n and {len(single.seeds)} training seeds, the n/4 experts that "
+        f"algorithm 1 chooses keep {100 * few:.0f} % of the full model's accuracy at n = {quarter[0]} and {100 * many:.0f} % at "
         f"n = {quarter[-1]}: {_points(growth[QUARTER])} for each doubling of n, {_points(growth[HALF])} at n/2; over "
         f"all proportions, {up} of {steps} steps to a larger n bring a better mean accuracy"
     )
