@@ -52,9 +52,10 @@ def kept_words(single: Series, control: Series | None, growth: dict[Fraction, In
     up, steps = (sum(each) for each in zip(*(rises(single, share) for share in SHARES), strict=True))
     text = (
         f"With as many expert weights at every n and {len(single.seeds)} training seeds, the n/4 experts that "
-        f"algorithm 1 chooses keep {100 * few:.0f} % of the full model's accuracy at n = {quarter[0]} and {100 * many:.0f} % at "
-        f"n = {quarter[-1]}: {_points(growth[QUARTER])} for each doubling of n, {_points(growth[HALF])} at n/2; over "
-        f"all proportions, {up} of {steps} steps to a larger n bring a better mean accuracy"
+        f"algorithm 1 chooses keep {100 * few:.0f} % of the full model's accuracy at n = {quarter[0]} and "
+        f"{100 * many:.0f} % at n = {quarter[-1]}: {_points(growth[QUARTER])} for each doubling of n, "
+        f"{_points(growth[HALF])} at n/2; over all proportions, {up} of {steps} steps to a larger n "
+        "bring a better mean accuracy"
     )
     if control is None:
         return f"{text}."
@@ -62,18 +63,21 @@ def kept_words(single: Series, control: Series | None, growth: dict[Fraction, In
     return f"{text}. With {SLOTS} slots and every parameter count fixed as well it is {fixed[0]} and {fixed[1]}."
 
 
-def lead_words(single: Series, leads: dict[Fraction, Interval]) -> str:
+def lead_words(single: Series, control: Series | None, leads: dict[Fraction, Interval]) -> str:
     """Returns the sentences about chosen, random and fixed experts."""
-    more = [lead_trend(single, share) for share in JUDGED]
-    moves = f"{_points(more[0])} and {_points(more[1])} for each doubling"
-    grows = f"and that lead grows: {moves}"
-    not_shown = f"but that this lead grows is not shown: {moves}"
+    looked_at = [single] if control is None else [single, control]
+    trends = [lead_trend(series, share) for series in looked_at for share in JUDGED]
+    moves = f"{_points(trends[0])} and {_points(trends[1])} for each doubling"
+    if control is not None:
+        moves += f", {_points(trends[2])} and {_points(trends[3])} with {SLOTS} slots in all"
+    grows = f"and that lead grows: by {moves}"
+    not_shown = f"but that this lead grows is not shown: it moves by {moves}"
     most = single.experts[-1]
     fixed = over_seeds([a - b for a, b in _pairs(single, most, QUARTER, "static")])
     best = over_seeds([a - b for a, b in _pairs(single, FEW, HALF, "best_fixed")])
     return (
         f"Over random experts of the same number they lead by {_points(leads[QUARTER])} at n/4 and "
-        f"{_points(leads[HALF])} at n/2 on average over n, {grows if all(map(above_zero, more)) else not_shown}. "
+        f"{_points(leads[HALF])} at n/2 on average over n, {grows if all(map(above_zero, trends)) else not_shown}. "
         f"Choosing for each image instead of once for all brings {_points(fixed)} at n = {most}, k = n/4; at "
         f"n = {FEW}, k = n/2, it brings {_points(best)} over the fixed subset that is best in training."
     )

@@ -63,7 +63,7 @@ def judge(measured: Measured) -> Finding:
     leads = {share: mean_lead(single, share) for share in JUDGED}
     verdict = decide((*growth.values(), *leads.values()), fast=measured.fast)
     parts = ["These few models do not decide it."] if verdict is Verdict.CANNOT else []
-    parts += [kept_words(single, control, growth), lead_words(single, leads), cost_words(measured)]
+    parts += [kept_words(single, control, growth), lead_words(single, control, leads), cost_words(measured)]
     parts.append(
         "This is a toy: 1797 images of 8 × 8 pixels as four tokens, one layer without a residual path; it says nothing "
         "of ImageNet or of deeper models."
@@ -100,6 +100,7 @@ def _accuracy_lines(
             lines += [
                 _line(f"{what}: kept share of the accuracy, for each doubling of n", kept_trend(control, share)),
                 _line(f"{what}: lead of chosen experts over random ones", mean_lead(control, share)),
+                _line(f"{what}: that lead, for each doubling of n", lead_trend(control, share)),
             ]
     for n in single.experts:
         lines.append(_line(f"n = {n}: accuracy with all experts", over_seeds(single.of("chosen", n, WHOLE))))

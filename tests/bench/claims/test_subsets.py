@@ -63,7 +63,7 @@ def test_a_share_that_grows_with_a_lead_is_reproduced(run: Make, fast: bool) -> 
     reach = "+4.0 to +6.0" if fast else "+4.6 to +5.4"
     assert f"+5.0 points ({reach}) for each doubling of n" in judged.finding.words
     assert "lead by +20.0 points (+20.0 to +20.0) at n/4" in judged.finding.words
-    assert "but that this lead grows is not shown: +0.0 points (+0.0 to +0.0) and " in judged.finding.words
+    assert "but that this lead grows is not shown: it moves by +0.0 points (+0.0 to +0.0) and " in judged.finding.words
     assert "once for all brings +3.0 points (+3.0 to +3.0) at n = " in judged.finding.words
     assert "it brings -4.0 points (-4.0 to -4.0) over the fixed subset" in judged.finding.words
     assert "62 %" in judged.finding.words  # of the time at a quarter: 0.5 + 0.5 / 4
@@ -102,8 +102,19 @@ def test_a_few_models_refute_but_their_doubt_decides_nothing(run: Make, answer: 
 
 def test_a_lead_that_grows_is_told(run: Make) -> None:
     [judged] = asking.of_results(TABLE, run([CLAIM], replayed(lead=0.1, lead_growth=0.02)))
-    assert "and that lead grows: +2.0 points (+2.0 to +2.0)" in judged.finding.words
+    assert "and that lead grows: by +2.0 points (+2.0 to +2.0)" in judged.finding.words
     assert "is not shown" not in judged.finding.words
+
+
+def test_a_lead_that_grows_only_with_the_slots_is_not_called_growing(run: Make) -> None:
+    growing, level = replayed(lead=0.1, lead_growth=0.02), replayed(lead=0.3)
+
+    def answer(case: Case, repeat: int) -> dict[str, tuple[float, ...] | float] | None:
+        fixed_slots = "study" in case and case["slots_per_expert"] != 1
+        return dict(found) if (found := (level if fixed_slots else growing)(case, repeat)) else None
+
+    [judged] = asking.of_results(TABLE, run([CLAIM], answer, fast=False))
+    assert "but that this lead grows is not shown: it moves by +2.0 points" in judged.finding.words
 
 
 @pytest.mark.parametrize(
