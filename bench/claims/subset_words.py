@@ -50,8 +50,10 @@ def kept_words(single: Series, control: Series | None, growth: dict[Fraction, In
     quarter = single.divisible(QUARTER)
     few, many = (over_seeds(single.kept(n, QUARTER)).estimate for n in (quarter[0], quarter[-1]))
     up, steps = (sum(each) for each in zip(*(rises(single, share) for share in SHARES), strict=True))
+    count = len(single.seeds)
+    seeds = f"{count} training seed{'s' if count > 1 else ''}"
     text = (
-        f"With as many expert weights at every n and {len(single.seeds)} training seeds, the n/4 experts that "
+        f"With as many expert weights at every n and {seeds}, the n/4 experts that "
         f"algorithm 1 chooses keep {100 * few:.0f} % of the full model's accuracy at n = {quarter[0]} and "
         f"{100 * many:.0f} % at n = {quarter[-1]}: {_points(growth[QUARTER])} for each doubling of n, "
         f"{_points(growth[HALF])} at n/2; over all proportions, {up} of {steps} steps to a larger n "
