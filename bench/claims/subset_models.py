@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -31,7 +32,15 @@ SLOTS = 128
 WIDE = 12288
 """The same for layers as wide as ViT S: that of 8 experts of its MLP."""
 
-SEEDS = {False: (0, 1, 2, 3, 4, 5), True: (0, 1, 2)}
+QUARTER, HALF, WHOLE = Fraction(1, 4), Fraction(1, 2), Fraction(1)
+
+JUDGED = (QUARTER, HALF)
+"""Shares of the experts that the verdict is about."""
+
+MANY, FEW = 128, 8
+"""Experts of the layers that are timed."""
+
+SEEDS = {False: (0, 1, 2, 3, 4, 5), True: (0,)}
 """Of split, weights and batches; by whether it must be fast."""
 
 EXPERTS = {False: (2, 4, 8, 16, 32, 64, 128), True: (2, 8, 32)}
@@ -39,6 +48,17 @@ EXPERTS = {False: (2, 4, 8, 16, 32, 64, 128), True: (2, 8, 32)}
 
 FIXED_EXPERTS = (8, 32, 128)
 """Those with `SLOTS` slots together, in the full set only; fewer take long: each slot meets more of the weights."""
+
+
+NAMES = {
+    "chosen": "chosen by algorithm 1",
+    "random": "random, anew for each image",
+    "worst": "smallest scores",
+    "static": "largest scores in training, for all images",
+    "best": "any subset at all gives the class (hindsight)",
+    "best_fixed": "one subset for all images, best in training",
+}
+"""How experts are chosen: by the word in a metric's name; the last two are known for up to 8 experts."""
 
 
 def model(num_experts: int, slots_per_expert: int, seed: int) -> Case:
@@ -79,7 +99,7 @@ class Series:
     slots: int | None = None
 
     def of(self, kind: str, num_experts: int, share: Fraction) -> tuple[float, ...]:
-        """Returns an accuracy for each seed, over all draws: `kind` is chosen, random, worst, best or best_fixed."""
+        """Returns an accuracy for each seed, over all draws: `kind` is one of `NAMES`."""
         kept = share * num_experts
         return self.figure("accuracy_all" if kept == num_experts else f"accuracy_{kind}_k{kept}", num_experts)
 
@@ -120,9 +140,39 @@ def trend(by_experts: Mapping[int, Sequence[float]]) -> Interval:
 
 
 def over_seeds(values: Sequence[float]) -> Interval:
-    """Returns the mean of one figure for each seed, with Student's t interval."""
+    """Returns the mean of one figure for each seed, with Student's t interval; of a single seed there is none."""
+    if len(values) < 2:
+        return Interval(fmean(values), None, None, len(values))
     reach = t_quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
     return Interval(fmean(values), fmean(values) - reach, fmean(values) + reach, len(values))
+
+
+def kept_trend(series: Series, share: Fraction) -> Interval:
+    """Returns by how much the kept share of the full accuracy grows for each doubling of the experts."""
+    return trend({n: series.kept(n, share) for n in series.divisible(share)})
+
+
+def lead_trend(series: Series, share: Fraction) -> Interval:
+    """Returns by how much the lead over random experts grows for each doubling of the experts."""
+    return trend({n: series.lead(n, share) for n in series.divisible(share)})
+
+
+def mean_lead(series: Series, share: Fraction) -> Interval:
+    """Returns the lead over random experts, averaged over the numbers of experts."""
+    leads = [series.lead(n, share) for n in series.divisible(share)]
+    return over_seeds([sum(of_seed) / len(leads) for of_seed in zip(*leads, strict=True)])
+
+
+def above_zero(found: Interval) -> bool:
+    """Returns whether a whole interval is above zero."""
+    return found.low is not None and found.low > 0
+
+
+def rises(series: Series, share: Fraction) -> tuple[int, int]:
+    """Returns in how many steps to more experts the mean accuracy of the chosen ones rises, and how many there are."""
+    means = [over_seeds(series.of("chosen", n, share)).estimate for n in series.divisible(share)]
+    steps = list(itertools.pairwise(means))
+    return sum(after > before for before, after in steps), len(steps)
 
 
 def latency_over_all(measured: Measured, axes: Mapping[str, object], active: int) -> Interval:

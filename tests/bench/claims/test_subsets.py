@@ -46,7 +46,7 @@ def replayed(
         found: dict[str, tuple[float, ...] | float] = {"accuracy_all": 0.8}
         for share in (share for share in SHARES if (share * experts).denominator == 1):
             chosen = 0.8 * (0.3 + doublings + 0.1 * float(share))
-            worth = {"chosen": chosen, "worst": 0.1, "best": 0.9, "best_fixed": 0.5}
+            worth = {"chosen": chosen, "worst": 0.1, "static": chosen - 0.03, "best": 0.9, "best_fixed": chosen + 0.04}
             found |= {f"accuracy_{kind}_k{share * experts}": value for kind, value in worth.items()}
             random = chosen - lead - lead_growth * math.log2(experts)
             found[f"accuracy_random_k{share * experts}"] = (random - 0.01, random + 0.01)
@@ -56,18 +56,18 @@ def replayed(
     return answer
 
 
-@pytest.mark.parametrize("fast", [True, False])
-def test_a_share_that_grows_with_a_lead_is_reproduced(run: Make, fast: bool) -> None:
-    [judged] = asking.of_results(TABLE, run([CLAIM], replayed(), fast=fast))
+def test_a_share_that_grows_with_a_lead_is_reproduced(run: Make) -> None:
+    [judged] = asking.of_results(TABLE, run([CLAIM], replayed(), fast=False))
     assert judged.finding.verdict is Verdict.REPRODUCED, judged.finding.words
-    reach = "+4.0 to +6.0" if fast else "+4.6 to +5.4"
-    assert f"+5.0 points ({reach}) for each doubling of n" in judged.finding.words
+    assert "+5.0 points (+4.6 to +5.4) for each doubling of n" in judged.finding.words
     assert "lead by +20.0 points (+20.0 to +20.0) at n/4" in judged.finding.words
-    assert "that this lead grows is not shown (+0.0 points (+0.0 to +0.0)" in judged.finding.words
+    assert "but that this lead grows is not shown: it moves by +0.0 points (+0.0 to +0.0) and " in judged.finding.words
+    assert "once for all brings +3.0 points (+3.0 to +3.0) at n = " in judged.finding.words
+    assert "it brings -4.0 points (-4.0 to -4.0) over the fixed subset" in judged.finding.words
     assert "62 %" in judged.finding.words  # of the time at a quarter: 0.5 + 0.5 / 4
     assert "it says nothing of ImageNet" in judged.finding.words
-    assert f"With {SLOTS} slots" in judged.finding.words or fast
-    assert len(judged.finding.charts) == (2 if fast else 3)
+    assert f"With {SLOTS} slots" in judged.finding.words
+    assert len(judged.finding.charts) == 3
 
 
 @pytest.mark.parametrize(
@@ -87,27 +87,36 @@ def test_what_is_not_shown_is_not_reproduced(run: Make, answer: Answer) -> None:
     assert judged.fallen
 
 
-@pytest.mark.parametrize(
-    ("answer", "verdict"),
-    [(replayed(0.02, wobble=0.06), Verdict.CANNOT), (replayed(-0.05), Verdict.NOT_REPRODUCED)],
-    ids=["seeds disagree", "decline"],
-)
-def test_a_few_models_refute_but_their_doubt_decides_nothing(run: Make, answer: Answer, verdict: Verdict) -> None:
-    [judged] = asking.of_results(TABLE, run([CLAIM], answer, fast=True))
-    assert judged.finding.verdict is verdict
-    assert judged.finding.words.startswith("These few models do not decide it.") is (verdict is Verdict.CANNOT)
+@pytest.mark.parametrize("growth", [0.05, -0.05])
+def test_a_single_seed_decides_nothing(run: Make, growth: float) -> None:
+    [judged] = asking.of_results(TABLE, run([CLAIM], replayed(growth, wobble=0.0)))
+    assert judged.finding.verdict is Verdict.CANNOT
+    assert judged.finding.words.startswith("A single training seed has no interval and decides nothing")
+    assert f"{100 * growth:+.1f} points for each doubling of n" in judged.finding.words
+    assert len(judged.finding.charts) == 2
 
 
 def test_a_lead_that_grows_is_told(run: Make) -> None:
-    [judged] = asking.of_results(TABLE, run([CLAIM], replayed(lead=0.1, lead_growth=0.02)))
-    assert "and that lead grows: +2.0 points (+2.0 to +2.0)" in judged.finding.words
+    [judged] = asking.of_results(TABLE, run([CLAIM], replayed(lead=0.1, lead_growth=0.02), fast=False))
+    assert "and that lead grows: by +2.0 points (+2.0 to +2.0)" in judged.finding.words
     assert "is not shown" not in judged.finding.words
+
+
+def test_a_lead_that_grows_only_with_the_slots_is_not_called_growing(run: Make) -> None:
+    growing, level = replayed(lead=0.1, lead_growth=0.02), replayed(lead=0.3)
+
+    def answer(case: Case, repeat: int) -> dict[str, tuple[float, ...] | float] | None:
+        fixed_slots = "study" in case and case["slots_per_expert"] != 1
+        return dict(found) if (found := (level if fixed_slots else growing)(case, repeat)) else None
+
+    [judged] = asking.of_results(TABLE, run([CLAIM], answer, fast=False))
+    assert "but that this lead grows is not shown: it moves by +2.0 points" in judged.finding.words
 
 
 @pytest.mark.parametrize(
     "broken",
     [
-        lambda case: case.get("study") == "subsets" and case["num_experts"] == 8 and case["seed"] == 2,
+        lambda case: case.get("study") == "subsets" and case["num_experts"] == 8 and case["seed"] == 0,
         lambda case: case.get("active_experts") == 32,
     ],
     ids=["a classifier", "a timed layer"],
@@ -130,11 +139,11 @@ def test_figures_are_told_beside_each_other(run: Make) -> None:
     assert worst is not None
     assert chosen.estimate - random.estimate == pytest.approx(0.2)
     assert worst.estimate == pytest.approx(0.1)
-    time = lines["384 wide, n = 128, k = 32: latency over that of all experts (1/4 n)"]
+    time = lines["384 wide, n = 128, k = 32: latency over that of all experts (n/4)"]
     assert time is not None
     assert time.estimate == pytest.approx(0.625)
     # arXiv:2409.00879 as the fact sheet has it: routing 2mdnp + 4mdkp, experts 4kpdh
-    work = lines["384 wide, n = 128, k = 32: FLOPs over those of all experts (1/4 n)"]
+    work = lines["384 wide, n = 128, k = 32: FLOPs over those of all experts (n/4)"]
     m, d, n, k, h = 196, 384, 128, 32, 96
     assert work is not None
     expected = (2 * m * d * n + 4 * m * d * k + 4 * k * d * h) / (6 * m * d * n + 4 * n * d * h)
@@ -156,6 +165,7 @@ def test_a_trend_is_a_slope_for_each_seed() -> None:
     assert found.estimate == pytest.approx(0.15)
     assert found.low == pytest.approx(0.15 - t_quantile(1) * 0.05)
     assert over_seeds((1.0, 1.0, 1.0)).high == 1.0
+    assert over_seeds((0.5,)).low is None
 
 
 def test_a_share_counts_only_where_it_is_whole() -> None:

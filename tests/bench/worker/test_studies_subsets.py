@@ -98,7 +98,7 @@ def test_two_experts_that_know_one_class_each() -> None:
 def test_a_model_says_how_it_does_with_some_of_its_experts(monkeypatch: pytest.MonkeyPatch) -> None:
     case, found = small(monkeypatch)
     kept = [1, 2, 3]
-    kinds = ("chosen", "random", "worst", "best", "best_fixed")
+    kinds = ("chosen", "random", "worst", "static", "best", "best_fixed")
     named = {f"accuracy_{kind}_k{k}" for kind, k in itertools.product(kinds, kept)}
     assert set(found) == {*named, "accuracy_all", "parameters_model", "parameters_experts", "parameters_router"}
     assert all(len(samples) == (10 if "random" in name else 1) for name, samples in found.items())
