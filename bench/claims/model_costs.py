@@ -58,7 +58,7 @@ CLAIM = Claim(
     source=SOURCE,
     how="All ten models are built on torch's meta device; parameters are counted in the module, FLOPs by torch's "
     "counter in a forward pass of one image.",
-    minutes=(0.5, 0.5),
+    minutes=(0.3, 0.3),
     expected=Verdict.REPRODUCED,
     ask=ask,
     judge=judge,
