@@ -167,5 +167,5 @@ def _method(told: Mapping[str, Any]) -> str:
         "Both sides alive at once and timed in turn, block by block; the ratio is the geometric mean over pairs of"
         " fresh processes of the median over rounds, with its 95 % interval over pairs. Slower and faster need an"
         f" estimate of {100 * told['threshold']:.3g} % or more and evidence against no change, same that the change"
-        f" certainly is smaller; looked at after {after} pairs"
+        f" certainly is smaller; looked at after {after} pairs."
     )
