@@ -59,7 +59,7 @@ def charts(section: Section) -> dict[str, str]:
 
 
 def test_table_names_every_section_once() -> None:
-    assert len(table.TABLE) == len(set(table.TABLE)) == 19
+    assert len(table.TABLE) == len(set(table.TABLE)) == 20
 
 
 @pytest.mark.parametrize("module", [scaling, memory, flops, routing, accuracy, caveats, peers, pareto, roofline])
