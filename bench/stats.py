@@ -64,6 +64,15 @@ def geometric_interval(values: Sequence[float], confidence: float = CONFIDENCE) 
     return _log_interval(_logs(values), confidence)
 
 
+def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """Returns the mean of figures that may have any sign, with Student's t interval; none below two of them."""
+    centre = fmean(values)
+    if len(values) < 2:
+        return Interval(centre, None, None, len(values))
+    reach = t_quantile(len(values) - 1, confidence) * _deviation(values) / math.sqrt(len(values))
+    return Interval(centre, centre - reach, centre + reach, len(values))
+
+
 def ratio_interval(base: Sequence[float], candidate: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """Returns candidate / base from one figure per process, with Welch's t interval on the logarithm.
 
@@ -200,12 +209,11 @@ def _ranks(samples: Sequence[float]) -> list[float]:
 
 
 def _log_interval(logs: Sequence[float], confidence: float) -> Interval:
-    """Returns mean and Student's t interval of logarithms, as the figures that they are the logarithms of."""
-    centre = fmean(logs)
-    if len(logs) < 2:
-        return Interval(math.exp(centre), None, None, len(logs))
-    reach = t_quantile(len(logs) - 1, confidence) * _deviation(logs) / math.sqrt(len(logs))
-    return Interval(math.exp(centre), math.exp(centre - reach), math.exp(centre + reach), len(logs))
+    """Returns the interval of the mean of logarithms, and the mean, as what they are logarithms of."""
+    found = mean_interval(logs, confidence)
+    if found.low is None or found.high is None:
+        return Interval(math.exp(found.estimate), None, None, found.replicates)
+    return Interval(math.exp(found.estimate), math.exp(found.low), math.exp(found.high), found.replicates)
 
 
 def _deviation(values: Sequence[float]) -> float:

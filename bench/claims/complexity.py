@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bench import layers
 from bench.claims import expert_scaling, rounds
 from bench.claims.claim import Ask, Chart, Claim, Curve, Finding, Line, Measured, Unknown, Verdict, exact
-from bench.stats import Interval, geometric_interval
+from bench.stats import Interval, geometric_interval, mean_interval
 
 TOLERANCE = 0.2
 """How far a measured exponent may lie from the formula's: the linear and the quadratic are 1 apart."""
@@ -90,7 +90,7 @@ class Scanned:
         common = sorted(set.intersection(*(set(each) for each in self.times)))
         if not common:
             raise Unknown(f"{self.scan.name}: the cases were timed in no common round")
-        return rounds.mean(
+        return mean_interval(
             [
                 rounds.slope([(x, each[number]) for x, each in zip(self.places, self.times, strict=True)])
                 for number in common

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.claims import rounds
 from bench.claims.claim import Ask, Chart, Claim, Curve, Finding, Line, Measured, Verdict
+from bench.stats import mean_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,7 +106,7 @@ class Rates:
         """Returns by how much the rate is higher with the most experts than with the fewest, draw by draw."""
         counts = experts(fast=self.measured.fast)
         few, many = (self.draws(router, count, TIGHT) for count in (counts[0], counts[-1]))
-        return rounds.mean([high - low for low, high in zip(few, many, strict=True)])
+        return mean_interval([high - low for low, high in zip(few, many, strict=True)])
 
     def relief(self, router: Router) -> list[float]:
         """Returns by how much the rate is lower with slack, for each draw and number of experts."""
@@ -170,7 +171,7 @@ def _words(rates: Rates, rises: list[Interval], relieved: list[float], error: fl
 
 def _share(rates: Rates, router: Router, count: int) -> str:
     """Returns the mean rate in words."""
-    return f"{rounds.mean(rates.draws(router, count, TIGHT)).estimate:.0%}"
+    return f"{mean_interval(rates.draws(router, count, TIGHT)).estimate:.0%}"
 
 
 def _points(rise: Interval) -> str:
@@ -186,7 +187,7 @@ def _lines(rates: Rates) -> tuple[Line, ...]:
         Line(
             f"{router.title}, {count} experts, slack {slack:g}: random router",
             None,
-            rounds.mean(rates.draws(router, count, slack)),
+            mean_interval(rates.draws(router, count, slack)),
             "ratio",
         )
         for router in ROUTERS
@@ -202,7 +203,7 @@ def _chart(rates: Rates) -> Chart:
         Curve(
             f"{router.title}, slack {slack:g}",
             tuple(
-                (float(count), rounds.mean(rates.draws(router, count, slack)))
+                (float(count), mean_interval(rates.draws(router, count, slack)))
                 for count in experts(fast=rates.measured.fast)
             ),
         )

@@ -7,17 +7,17 @@ interval is over rounds (see `bench.stats`: the unit of replication is the proce
 from __future__ import annotations
 
 import math
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from bench.claims.claim import Unknown, Verdict
-from bench.stats import Interval, t_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from bench.claims.claim import Measured
     from bench.results import CaseResult
+    from bench.stats import Interval
 
 Rounds = dict[int, float]
 """Round -> figure."""
@@ -61,15 +61,6 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
     centre_x, centre_y = fmean(x for x, _ in logs), fmean(y for _, y in logs)
     along = math.fsum((x - centre_x) * (y - centre_y) for x, y in logs)
     return along / math.fsum((x - centre_x) ** 2 for x, _ in logs)
-
-
-def mean(values: Sequence[float]) -> Interval:
-    """Returns the mean of figures that may have any sign, with Student's t interval; none below two of them."""
-    centre = fmean(values)
-    if len(values) < 2:
-        return Interval(centre, None, None, len(values))
-    reach = t_quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
-    return Interval(centre, centre - reach, centre + reach, len(values))
 
 
 def within(found: Interval, low: float, high: float) -> bool | None:

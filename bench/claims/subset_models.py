@@ -6,11 +6,11 @@ import itertools
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from bench.claims.claim import Measured, Unknown, study
-from bench.stats import Interval, paired_ratio_interval, t_quantile
+from bench.stats import Interval, mean_interval, paired_ratio_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -134,17 +134,9 @@ def trend(by_experts: Mapping[int, Sequence[float]]) -> Interval:
     centre = fmean(doublings)
     spread = math.fsum((x - centre) ** 2 for x in doublings)
     of_seeds = zip(*by_experts.values(), strict=True)
-    return over_seeds(
+    return mean_interval(
         [math.fsum((x - centre) * y for x, y in zip(doublings, ys, strict=True)) / spread for ys in of_seeds]
     )
-
-
-def over_seeds(values: Sequence[float]) -> Interval:
-    """Returns the mean of one figure for each seed, with Student's t interval; of a single seed there is none."""
-    if len(values) < 2:
-        return Interval(fmean(values), None, None, len(values))
-    reach = t_quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
-    return Interval(fmean(values), fmean(values) - reach, fmean(values) + reach, len(values))
 
 
 def kept_trend(series: Series, share: Fraction) -> Interval:
@@ -160,7 +152,7 @@ def lead_trend(series: Series, share: Fraction) -> Interval:
 def mean_lead(series: Series, share: Fraction) -> Interval:
     """Returns the lead over random experts, averaged over the numbers of experts."""
     leads = [series.lead(n, share) for n in series.divisible(share)]
-    return over_seeds([sum(of_seed) / len(leads) for of_seed in zip(*leads, strict=True)])
+    return mean_interval([sum(of_seed) / len(leads) for of_seed in zip(*leads, strict=True)])
 
 
 def above_zero(found: Interval) -> bool:
@@ -170,7 +162,7 @@ def above_zero(found: Interval) -> bool:
 
 def rises(series: Series, share: Fraction) -> tuple[int, int]:
     """Returns in how many steps to more experts the mean accuracy of the chosen ones rises, and how many there are."""
-    means = [over_seeds(series.of("chosen", n, share)).estimate for n in series.divisible(share)]
+    means = [mean_interval(series.of("chosen", n, share)).estimate for n in series.divisible(share)]
     steps = list(itertools.pairwise(means))
     return sum(after > before for before, after in steps), len(steps)
 

@@ -20,10 +20,10 @@ from bench.claims.subset_models import (
     latency_over_all,
     layer,
     lead_trend,
-    over_seeds,
     rises,
     wide_layer,
 )
+from bench.stats import mean_interval
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -48,7 +48,7 @@ def _signed(share: float) -> str:
 def kept_words(single: Series, control: Series | None, growth: dict[Fraction, Interval]) -> str:
     """Returns the sentence about the accuracy that is kept as experts get more."""
     quarter = single.divisible(QUARTER)
-    few, many = (over_seeds(single.kept(n, QUARTER)).estimate for n in (quarter[0], quarter[-1]))
+    few, many = (mean_interval(single.kept(n, QUARTER)).estimate for n in (quarter[0], quarter[-1]))
     up, steps = (sum(each) for each in zip(*(rises(single, share) for share in SHARES), strict=True))
     count = len(single.seeds)
     seeds = f"{count} training seed{'s' if count > 1 else ''}"
@@ -75,8 +75,8 @@ def lead_words(single: Series, control: Series | None, leads: dict[Fraction, Int
     grows = f"and that lead grows: by {moves}"
     not_shown = f"but that this lead grows is not shown: it moves by {moves}"
     most = single.experts[-1]
-    fixed = over_seeds([a - b for a, b in _pairs(single, most, QUARTER, "static")])
-    best = over_seeds([a - b for a, b in _pairs(single, FEW, HALF, "best_fixed")])
+    fixed = mean_interval([a - b for a, b in _pairs(single, most, QUARTER, "static")])
+    best = mean_interval([a - b for a, b in _pairs(single, FEW, HALF, "best_fixed")])
     return (
         f"Over random experts of the same number they lead by {_points(leads[QUARTER])} at n/4 and "
         f"{_points(leads[HALF])} at n/2 on average over n, {grows if all(map(above_zero, trends)) else not_shown}. "

@@ -27,11 +27,11 @@ from bench.claims.subset_models import (
     lead_trend,
     mean_lead,
     model,
-    over_seeds,
     sweep,
     wide_layer,
 )
 from bench.claims.subset_words import cost_words, kept_words, lead_words
+from bench.stats import mean_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,11 +106,11 @@ def _accuracy_lines(
                 _line(f"{what}: that lead, for each doubling of n", lead_trend(control, share)),
             ]
     for n in single.experts:
-        lines.append(_line(f"n = {n}: accuracy with all experts", over_seeds(single.of("chosen", n, WHOLE))))
+        lines.append(_line(f"n = {n}: accuracy with all experts", mean_interval(single.of("chosen", n, WHOLE))))
         for share in (share for share in SHARES if n in single.divisible(share)):
             kinds = [kind for kind in NAMES if n <= FEW or not kind.startswith("best")]
             lines += [
-                _line(f"n = {n}, k = {share * n}: accuracy, {NAMES[kind]}", over_seeds(single.of(kind, n, share)))
+                _line(f"n = {n}, k = {share * n}: accuracy, {NAMES[kind]}", mean_interval(single.of(kind, n, share)))
                 for kind in kinds
             ]
     for name in ("parameters_experts", "parameters_model"):
@@ -176,7 +176,7 @@ def _charts(measured: Measured, single: Series) -> tuple[Chart, ...]:
         time = tuple((share, latency_over_all(measured, axes, active)) for share, active in pairs)
         work = tuple((share, exact(flops_over_all(measured, axes, active))) for share, active in pairs)
         saved += [Curve(f"latency, {name}", time), Curve(f"FLOPs, {name}", work)]
-    kept = tuple((float(share), over_seeds(single.kept(MANY, share))) for share in SHARES)
+    kept = tuple((float(share), mean_interval(single.kept(MANY, share))) for share in SHARES)
     curves = (Curve(f"accuracy, digits, n = {MANY}", kept), *saved)
     return (*charts, Chart("What a subset keeps and what it costs", along, "of all experts", "ratio", curves))
 
@@ -184,7 +184,7 @@ def _charts(measured: Measured, single: Series) -> tuple[Chart, ...]:
 def _accuracy_curve(name: str, series: Series, kind: str, num_experts: int) -> Curve:
     """Returns the accuracy of one way to choose, up to all experts."""
     shares = [share for share in (*SHARES, WHOLE) if num_experts in series.divisible(share)]
-    points = tuple((float(share), over_seeds(series.of(kind, num_experts, share))) for share in shares)
+    points = tuple((float(share), mean_interval(series.of(kind, num_experts, share))) for share in shares)
     return Curve(name, points)
 
 

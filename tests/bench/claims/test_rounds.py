@@ -4,7 +4,7 @@ import pytest
 
 from bench.claims import rounds
 from bench.claims.claim import Unknown, Verdict
-from bench.stats import Interval
+from bench.stats import Interval, mean_interval
 
 
 def test_a_ratio_is_of_the_rounds_that_both_have() -> None:
@@ -18,11 +18,11 @@ def test_the_slope_is_the_exponent() -> None:
 
 
 def test_a_mean_has_the_interval_of_students_t() -> None:
-    found = rounds.mean([-1.0, 0.0, 4.0])
+    found = mean_interval([-1.0, 0.0, 4.0])
     # standard deviation sqrt(7), t(2) = 4.3027
     assert found.estimate == 1.0
     assert (found.low, found.high) == (pytest.approx(1 - 6.5725, abs=1e-3), pytest.approx(1 + 6.5725, abs=1e-3))
-    assert rounds.mean([2.0]) == Interval(2.0, None, None, 1)
+    assert mean_interval([2.0]) == Interval(2.0, None, None, 1)
 
 
 @pytest.mark.parametrize(

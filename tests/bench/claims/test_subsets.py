@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.claims import TABLE, Verdict, asking
-from bench.claims.subset_models import EXPERTS, SEEDS, SHARES, SLOTS, over_seeds, trend
-from bench.stats import t_quantile
+from bench.claims.subset_models import EXPERTS, SEEDS, SHARES, SLOTS, trend
+from bench.stats import mean_interval, t_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,8 +164,8 @@ def test_a_trend_is_a_slope_for_each_seed() -> None:
     found = trend({2: (0.1, 0.2), 8: (0.3, 0.6), 32: (0.5, 1.0)})
     assert found.estimate == pytest.approx(0.15)
     assert found.low == pytest.approx(0.15 - t_quantile(1) * 0.05)
-    assert over_seeds((1.0, 1.0, 1.0)).high == 1.0
-    assert over_seeds((0.5,)).low is None
+    assert mean_interval((1.0, 1.0, 1.0)).high == 1.0
+    assert mean_interval((0.5,)).low is None
 
 
 def test_a_share_counts_only_where_it_is_whole() -> None:
