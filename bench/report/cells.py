@@ -22,12 +22,19 @@ class Cell:
 
     @property
     def value(self) -> str:
-        """The numbers with all their digits."""
-        return " ".join(f"{float(number)!r}".removesuffix(".0") for number in self.numbers)
+        """The numbers, to nine digits."""
+        return " ".join(map(str, map(short, self.numbers)))
 
 
 Content = str | Cell
 """What a cell holds; a text that is a number is its own value, and `Markup` is a text too."""
+
+
+def short(number: float) -> float:
+    """Returns a whole number as one, any other rounded to nine digits: no figure here is known to more."""
+    if float(number).is_integer() and abs(number) < 2**53:
+        return int(number)
+    return float(f"{number:.9g}")
 
 
 def quantity(value: float | None, unit: str) -> Cell:

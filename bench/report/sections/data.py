@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from bench import table
-from bench.report import blocks, naming, view
+from bench.report import blocks, cells, naming, view
 from bench.report.section import Section
 
 if TYPE_CHECKING:
@@ -34,8 +34,9 @@ def build(runs: Sequence[RunResults]) -> Section | None:
     parts = [
         blocks.paragraph(
             Markup(
-                "This page carries its figures: {}, one for each case and metric, in base units, with the ends of the "
-                "95 % interval (low, high); those of a case without a figure are empty. {} writes the same."
+                "This page carries its figures: {}, one for each case and metric, in base units and to nine digits, "
+                "with the ends of the 95 % interval (low, high); those of a case without a figure are empty. {} writes "
+                "all their digits."
             ).format(naming.count(len(frame), "row"), blocks.inline_code("softmoe-bench export --summary"))
         ),
         Markup(
@@ -74,5 +75,5 @@ def _embedded(frame: pd.DataFrame) -> Markup:
 
 
 def _short(value: object) -> object:
-    """Returns a whole number without its point, everything else as it is."""
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
+    """Returns a number as tables hold it, everything else as it is."""
+    return cells.short(value) if isinstance(value, float) else value

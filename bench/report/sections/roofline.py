@@ -29,6 +29,9 @@ MEANING = (
 )
 MOST_CHARTS = 4
 NUMBERED = 3
+MOST_TOLD = 60
+"""Cases that the words of a chart name, for those who do not see it."""
+
 FOLD_FROM = 40
 
 
@@ -140,12 +143,15 @@ def _chart(chart: str, group: Group, looks: dict[str, Look]) -> Chart:
 def _words(group: Group) -> str:
     """Returns what the chart shows to those who do not see it."""
     roofs = " and ".join(roof.words for roof in group.roofs) or "no roof is known"
-    cases = "; ".join(
+    cases = [
         f"{case.entry.plain}: {naming.value(case.rate)} at {units.format_value(case.intensity, 'FLOP/B')}"
         + (f", {_percent(case.share)} of the roof" if case.share is not None else "")
         for case in sorted(group.cases, key=_rank)
-    )
-    return f"Attained FLOP/s against arithmetic intensity, both logarithmic, under a roof ({roofs}). {cases}."
+    ]
+    if (left := len(cases) - MOST_TOLD) > 0:
+        cases[MOST_TOLD:] = [f"{naming.count(left, 'case')} more, see the table of all figures"]
+    said = "; ".join(cases)
+    return f"Attained FLOP/s against arithmetic intensity, both logarithmic, under a roof ({roofs}). {said}."
 
 
 def _rank(case: Placed) -> float:

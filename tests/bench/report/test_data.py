@@ -45,11 +45,11 @@ def embedded(section: Section) -> dict[str, list[list[object]]]:
         (cells.interval(Interval(2.0, 1.5, 2.5, 3), "s"), "1.50 to 2.50 s", "1.5 2.5"),
         (cells.interval(Interval(2.0, None, None, 1), "s"), "–", ""),
         (cells.times(None), "–", ""),
-        (cells.ratio(2 / 3), "0.67", "0.6666666666666666"),
+        (cells.ratio(2 / 3), "0.67", "0.666666667"),
         (cells.ratio(None), "–", ""),
     ],
 )
-def test_a_cell_keeps_all_digits_of_what_it_shows(cell: cells.Cell, text: str, value: str) -> None:
+def test_a_cell_keeps_more_digits_than_it_shows(cell: cells.Cell, text: str, value: str) -> None:
     assert (cell.text, cell.value) == (text, value)
 
 
@@ -105,7 +105,8 @@ def test_the_page_carries_the_rows_of_the_summary_each_case_once(make: SimpleNam
     for (place, *figure), (_, row) in zip(found["figures"], frame.iterrows(), strict=True):
         values = dict(zip(found["of_a_figure"], figure, strict=True))
         of_case = dict(zip(found["of_a_case"], found["cases"][place], strict=True))
-        assert (of_case["case"], values["metric"], values["value"]) == (row["case"], row["metric"], row["value"])
+        assert (of_case["case"], values["metric"]) == (row["case"], row["metric"])
+        assert values["value"] == pytest.approx(row["value"], rel=1e-8)
 
 
 def test_no_text_ends_the_element_that_holds_the_rows(make: SimpleNamespace) -> None:
