@@ -25,8 +25,9 @@ import psutil
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-PRELOAD = ("bench.worker.main", "fvcore.nn")
-"""What is imported once, torch with it; fvcore takes a second, and every inspection needs it."""
+PRELOAD = ("bench.worker.main", "fvcore.nn", "torch._dynamo")
+"""What is imported once, torch with it. The others take a second each, and every inspection needs them: the first
+operator that a dispatch mode of torch sees imports torch._dynamo."""
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 """Options of prctl; source: linux/prctl.h."""

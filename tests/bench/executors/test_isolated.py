@@ -74,6 +74,24 @@ def test_the_server_has_torch_and_no_second_thread(executor: IsolatedExecutor) -
         assert len(list(Path(f"/proc/{server}/task").iterdir())) == 1
 
 
+def test_an_inspection_imports_nothing_large_that_the_server_has_not() -> None:
+    program = (
+        "import importlib, sys\n"
+        "from bench.worker.server import PRELOAD\n"
+        "for module in PRELOAD:\n    importlib.import_module(module)\n"
+        "before = set(sys.modules)\n"
+        "from bench import plan\n"
+        "from bench.records import INSPECTION, Settings\n"
+        "from bench.worker import main\n"
+        "case = plan.single('dense', {'seq_len': 8, 'd_model': 8, 'd_ff': 8})\n"
+        "print(main.attempt(plan.task(case, INSPECTION, Settings()))['status'], len(set(sys.modules) - before))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    status, imported = done.stdout.split()
+    assert status == "ok"
+    assert int(imported) < 100, "torch._dynamo alone brings some hundreds of modules"
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
