@@ -55,17 +55,16 @@ def show(judged: Sequence[Judged]) -> None:
     """Prints what claims came to: a row each with the first figures, then the answers in words."""
     out = terminal.console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
-    for title, right in (("claim", False), ("figure", False), ("paper", True), ("here", True), ("verdict", False)):
-        table.add_column(title, justify="right" if right else "left", overflow="fold")
+    table.add_column("claim", overflow="fold")
+    table.add_column("paper", justify="right", no_wrap=True)
+    table.add_column("here", justify="right", no_wrap=True)
     for each in judged:
-        verdict = Text(str(each.finding.verdict), style=STYLES[each.finding.verdict])
-        first, *rest = each.finding.lines[:MOST_LINES] or (None,)
-        cells = ("", "", "") if first is None else (first.what, paper(first), ours(first))
-        table.add_row(each.claim.name, *map(Text, cells), verdict)
-        for line in rest:
-            table.add_row("", *map(Text, (line.what, paper(line), ours(line))), "")
+        verdict = Text(f"{each.claim.name}: ", "bold").append(str(each.finding.verdict), STYLES[each.finding.verdict])
+        table.add_row(verdict, "", "")
+        for line in each.finding.lines[:MOST_LINES]:
+            table.add_row(Text(f"  {line.what}"), paper(line), ours(line))
         if (left := len(each.finding.lines) - MOST_LINES) > 0:
-            table.add_row("", Text(f"and {left} more (--json, report)"), "", "", "")
+            table.add_row(Text(f"  and {left} more figures (--json, report)"), "", "")
     out.print(table)
     for each in judged:
         out.print(f"{each.claim.name}: {each.finding.words} ({each.claim.source})", markup=False)
