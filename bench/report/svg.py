@@ -62,6 +62,15 @@ _STYLE = {
 }
 
 
+PLACES = frozenset(
+    {"d", "x", "y", "x1", "x2", "y1", "y2", "points", "transform", "viewBox", "width", "height", "style"}
+)
+"""Attributes that say where something is, in points; words are left as they are."""
+
+LONG = re.compile(r"(\d+\.\d{2})\d+")
+"""A number with more digits than anybody could see."""
+
+
 @contextmanager
 def drawing() -> Iterator[None]:
     """Sets seaborn's style for what is drawn inside, and nothing beyond."""
@@ -110,6 +119,8 @@ def inline(figure: Figure, chart: str, title: str, description: str, spots: Sequ
         root.remove(child)
     for element in root.iter():
         _to_style(element)
+        for name in PLACES & element.attrib.keys():
+            element.attrib[name] = LONG.sub(r"\1", element.attrib[name])
     _rename_ids(root, chart)
     width = figure.get_figwidth() * 96
     root.attrib = {
@@ -163,4 +174,4 @@ def _themed(text: str) -> str:
     text = text.replace(INK, "currentColor").replace(FAINT, "var(--line)").replace(PAPER, "var(--paper)")
     for i, colour in enumerate(COLOURS):
         text = text.replace(colour, f"var(--series-{i},{colour})")
-    return re.sub(r"(\d+\.\d{3})\d+", r"\1", text)
+    return text

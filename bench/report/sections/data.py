@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from bench.results import RunResults
 
-OF_A_FIGURE = ("metric", "value", "low", "high", "unit", "processes", "samples", "within", "between")
-"""Columns that differ between the rows of one case; all others are written once for each."""
+OF_A_FIGURE = ("metric", "value", "processes", "samples", "low", "high", "within", "between")
+"""Columns that differ between the rows of one case, those that are often unknown last. The unit is written once for
+each metric, and all others once for each case."""
 
 NAME_LENGTH = 60
 
@@ -54,17 +55,24 @@ def _file_name(runs: Sequence[RunResults]) -> str:
 
 
 def _embedded(frame: pd.DataFrame) -> Markup:
-    """Returns the rows as JSON that no browser runs: each case once, and its figures with the case's place."""
-    of_a_case = [name for name in frame.columns if name not in OF_A_FIGURE]
+    """Returns the rows as JSON that no browser runs: each case once, and its figures with the case's place.
+
+    What a figure's row lacks at its end is unknown.
+    """
+    of_a_case = [name for name in frame.columns if name not in (*OF_A_FIGURE, "unit")]
     cases: dict[tuple[object, ...], int] = {}
     figures = []
     for row in frame.astype(object).where(frame.notna(), None).to_dict("records"):
         place = cases.setdefault(tuple(row[name] for name in of_a_case), len(cases))
-        figures.append([place, *(_short(row[name]) for name in OF_A_FIGURE)])
+        figure = [place, *(_short(row[name]) for name in OF_A_FIGURE)]
+        while figure[-1] is None:
+            figure.pop()
+        figures.append(figure)
     data = {
         "columns": list(frame.columns),
         "of_a_case": of_a_case,
         "of_a_figure": list(OF_A_FIGURE),
+        "units": dict(frame[["metric", "unit"]].dropna().itertuples(index=False, name=None)),
         "cases": [[_short(value) for value in case] for case in cases],
         "figures": figures,
     }

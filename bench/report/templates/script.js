@@ -243,7 +243,8 @@ function dataRows(data) {
   const text = (entry) => (entry === null ? "" : entry === true ? "True" : entry === false ? "False" : String(entry));
   const rows = data.figures.map(([place, ...figure]) => {
     const of = new Map(data.of_a_case.map((name, i) => [name, data.cases[place][i]]));
-    data.of_a_figure.forEach((name, i) => of.set(name, figure[i]));
+    data.of_a_figure.forEach((name, i) => of.set(name, figure[i] ?? null));
+    of.set("unit", data.units[of.get("metric")] ?? null);
     return data.columns.map((name) => text(of.get(name)));
   });
   return [data.columns, ...rows];

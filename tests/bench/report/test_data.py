@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bench import table
-from bench.report import cells
+from bench.report import cells, svg
 from bench.report.blocks import Column, Table
 from bench.report.blocks import table as as_html
 from bench.report.charts import Look, Mark, Row, Scale, rows
@@ -103,9 +104,12 @@ def test_the_page_carries_the_rows_of_the_summary_each_case_once(make: SimpleNam
     assert len(found["cases"]) == len(run.cases)
     assert len(found["figures"]) == len(frame)
     for (place, *figure), (_, row) in zip(found["figures"], frame.iterrows(), strict=True):
-        values = dict(zip(found["of_a_figure"], figure, strict=True))
+        values = dict(itertools.zip_longest(found["of_a_figure"], figure))
         of_case = dict(zip(found["of_a_case"], found["cases"][place], strict=True))
         assert (of_case["case"], values["metric"]) == (row["case"], row["metric"])
+        assert found["units"][values["metric"]] == row["unit"]
+        assert values["samples"] == row["samples"]
+        assert (values["low"] is None) == math.isnan(row["low"])
         assert values["value"] == pytest.approx(row["value"], rel=1e-8)
 
 
@@ -122,3 +126,13 @@ def test_no_text_ends_the_element_that_holds_the_rows(make: SimpleNamespace) -> 
 
 def test_runs_without_cases_carry_no_rows(make: SimpleNamespace) -> None:
     assert data.build([make.run([], [])]) is None
+
+
+def test_words_in_a_chart_keep_their_digits_and_places_lose_theirs() -> None:
+    with svg.drawing():
+        figure = svg.canvas(90, 90)
+        figure.add_axes((0.1234567, 0.1, 0.7654321, 0.8)).set_title("0.00123456")
+        text = str(svg.inline(figure, "one", "0.00123456", "took 0.0123456 s"))
+    assert text.count("0.00123456") == 2
+    assert "took 0.0123456 s" in text
+    assert not re.search(r' (?:d|x|y|transform)="[^"]*\.\d{3}', text)
