@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bench import layers
 from bench.claims import expert_scaling, rounds
 from bench.claims.claim import Ask, Chart, Claim, Curve, Finding, Line, Measured, Unknown, Verdict, exact
-from bench.stats import Interval, geometric_interval, mean_interval
+from bench.stats import Interval, mean_interval
 
 TOLERANCE = 0.2
 """How far a measured exponent may lie from the formula's: the linear and the quadratic are 1 apart."""
@@ -106,7 +106,7 @@ class Scanned:
     def curves(self) -> tuple[Curve, Curve]:
         """Latency and FLOPs over those of the smallest size."""
         along = [x / self.places[0] for x in self.places]
-        ours = [geometric_interval(list(rounds.ratio(each, self.times[0]).values())) for each in self.times]
+        ours = [rounds.times(each, self.times[0]) for each in self.times]
         formula = [exact(flops / self.flops[0]) for flops in self.flops]
         return (
             Curve(self.scan.name, tuple(zip(along, ours, strict=True))),

@@ -108,7 +108,7 @@ class Growth:
 
     def at(self, count: int) -> Interval:
         """Returns the same with its interval."""
-        return geometric_interval(self.by_round(count))
+        return rounds.times(self.times[count], self.times[self.few])
 
     def over(self, soft: Growth) -> Interval:
         """Returns its growth from fewest to most experts over that of Soft MoE."""
@@ -116,7 +116,7 @@ class Growth:
 
     def time_over(self, soft: Growth) -> Interval:
         """Returns how many times as long as Soft MoE it takes with the most experts."""
-        return geometric_interval(list(rounds.ratio(self.times[self.many], soft.times[self.many]).values()))
+        return rounds.times(self.times[self.many], soft.times[self.many])
 
 
 def judge(measured: Measured) -> Finding:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bench import layers, plan
 from bench.claims import rounds
 from bench.claims.claim import Ask, Claim, Finding, Line, Measured, Unknown, Verdict, exact
 from bench.claims.model_costs import as_number
 from bench.claims.paper_models import MODELS, SOURCE, Model
-from bench.stats import Interval, geometric_interval
+
+if TYPE_CHECKING:
+    from bench.stats import Interval
 
 HALF_STEP = 0.05e-3
 """Seconds: half of the last digit of the paper's inference times."""
@@ -89,7 +92,7 @@ def judge(measured: Measured) -> Finding:
 def _latency_ratio(measured: Measured, timed: Pair, batch: int) -> Interval:
     """Returns the latency of the Soft MoE over that of the dense model."""
     soft, dense = (rounds.latency(measured, case(model, batch)) for model in (timed.soft, timed.dense))
-    return geometric_interval(list(rounds.ratio(soft, dense).values()))
+    return rounds.times(soft, dense)
 
 
 def _as_printed(grown: float) -> bool:

@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from bench.claims.claim import Unknown, Verdict
+from bench.stats import geometric_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -53,6 +54,15 @@ def ratio(over: Rounds, under: Rounds) -> Rounds:
     if not common:
         raise Unknown("two cases were timed in no common round")
     return {number: over[number] / under[number] for number in common}
+
+
+def times(over: Rounds, under: Rounds) -> Interval:
+    """Returns how many times as long one case takes as another, paired by rounds, with its interval.
+
+    Raises:
+        Unknown: they have no round in common.
+    """
+    return geometric_interval(list(ratio(over, under).values()))
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:

@@ -9,8 +9,9 @@ from fractions import Fraction
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from bench.claims.claim import Measured, Unknown, study
-from bench.stats import Interval, mean_interval, paired_ratio_interval
+from bench.claims import rounds
+from bench.claims.claim import Measured, study
+from bench.stats import Interval, mean_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -173,17 +174,9 @@ def latency_over_all(measured: Measured, axes: Mapping[str, object], active: int
     Raises:
         Unknown: one of both is not known, or they have no round in common.
     """
-    some, whole = (_rounds(measured, axes, count) for count in (active, None))
-    both = sorted(some.keys() & whole.keys())
-    if not both:
-        raise Unknown(f"no round has timed the layer with {active} experts and with all")
-    return paired_ratio_interval([whole[i] for i in both], [some[i] for i in both])
-
-
-def _rounds(measured: Measured, axes: Mapping[str, object], active: int | None) -> Mapping[int, float]:
-    """Returns the latency of each round."""
-    found = measured.one(layer="soft", **axes, batch_size=1, active_experts=active).figures.get("latency")
-    return {} if found is None else found.by_repeat
+    case = {"layer": "soft", **axes, "batch_size": 1}
+    some, whole = (rounds.latency(measured, {**case, "active_experts": count}) for count in (active, None))
+    return rounds.times(some, whole)
 
 
 def flops_over_all(measured: Measured, axes: Mapping[str, object], active: int) -> float:

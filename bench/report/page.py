@@ -53,6 +53,6 @@ def of_sections(title: str, names: str, sections: Sequence[Section]) -> str:
     return str(page)
 
 
-def write(runs: Sequence[RunResults], path: Path, *, past: History | None = None) -> None:
+def write(runs: Sequence[RunResults], path: Path) -> None:
     """Writes the report, whole or not at all."""
-    files.write(path, render(runs, past=past))
+    files.write(path, render(runs))
